@@ -1,0 +1,214 @@
+"""What a specialist may know (`Case`) and what it may say (`Finding`).
+
+Both are frozen values: a specialist is a function from one to the other, so any incident can be
+replayed on another version of the code and the findings compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Independent ways of knowing. Irreversible actions need endorsers that rest on two of them.
+FAMILIES = ("alerts", "metrics", "logs", "topology", "changes", "history")
+
+NO_ACTION = "NO_ACTION"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertFact:
+    id: int
+    fingerprint: str
+    title: str
+    description: str
+    status: str
+    severity: str
+    service: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    starts_at: datetime | None
+    ends_at: datetime | None
+    received_at: datetime
+    count: int
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SeriesFact:
+    """A measured series: `at` epoch seconds, ascending, and `values`, both (n,) float64.
+
+    `alert_id` is set when the series is the one an alert was raised on; `threshold` and
+    `comparison` (">", ">=", "<", "<=") are then the alert's own condition where it is known.
+    `source` says where it was read: "samples" or "prometheus <url> <query>".
+    """
+
+    service: str
+    metric: str
+    labels: dict[str, str]
+    unit: str
+    at: NDArray[np.float64]
+    values: NDArray[np.float64]
+    source: str
+    alert_id: int | None = None
+    threshold: float | None = None
+    comparison: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogFact:
+    service: str
+    at: datetime
+    level: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceFact:
+    name: str
+    kind: str
+    owner: str
+    depends_on: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeFact:
+    id: int
+    service: str
+    kind: str
+    title: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastIncident:
+    """A resolved incident whose text resembles this one; `similarity` is in [0, 1]."""
+
+    number: int
+    title: str
+    service: str
+    similarity: float
+    resolved_at: datetime
+    seconds_to_resolve: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvidenceItem:
+    """Something observed. `id` is a digest of the content, so the same observation is one row."""
+
+    family: str
+    kind: str
+    title: str
+    source: str
+    data: dict[str, Any]
+    observed_from: datetime | None = None
+    observed_to: datetime | None = None
+
+    def id(self, response_id: int) -> str:
+        content = json.dumps(asdict(self), sort_keys=True, default=str)
+        return hashlib.sha256(f"{response_id}:{content}".encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A statement and the evidence ids it rests on. Code drops a claim that cites none."""
+
+    text: str
+    evidence: tuple[str, ...]
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What one agent says. `data` is the agent's own structured result (JSON values).
+
+    `provider` produced the words: "local" for our own algorithms. `unknown` lists what could not
+    be determined and why, in sentences for people.
+    """
+
+    agent: str
+    summary: str
+    claims: tuple[Claim, ...] = ()
+    evidence: tuple[EvidenceItem, ...] = ()
+    data: dict[str, Any] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
+    provider: str = "local"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """A remediation that may be voted on.
+
+    `parameters` hold inventory names and bounded numbers, never free text from alerts or logs.
+    `inverse` is the step that undoes it, None when there is none. `success` is the verified past of
+    this action on this service.
+    """
+
+    action: str
+    target: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    rationale: str = ""
+    risk: str = "low"
+    inverse: dict[str, Any] | None = None
+    preconditions: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
+    success: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(
+            json.dumps(asdict(self), sort_keys=True, default=str).encode()
+        ).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opinion:
+    """One agent's scores of the frozen candidates: digest -> [0, 1], from its own evidence.
+
+    `families` are the evidence families the scores rest on.
+    """
+
+    scores: dict[str, float]
+    reason: str
+    families: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class IncidentFact:
+    number: int
+    title: str
+    status: str
+    severity: str
+    service: str
+    origin: str
+    impact_start: datetime | None
+    detected_at: datetime
+    received_at: datetime
+    resolved_at: datetime | None
+    alert_count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """All an agent may see, read once. `at` is the instant the case was read.
+
+    `findings` are those of earlier phases of the same response, by agent. `missing` says, in
+    sentences for people, which telemetry could not be had and why.
+    """
+
+    response_id: int
+    at: datetime
+    incident: IncidentFact
+    alerts: tuple[AlertFact, ...] = ()
+    series: tuple[SeriesFact, ...] = ()
+    logs: tuple[LogFact, ...] = ()
+    services: tuple[ServiceFact, ...] = ()
+    changes: tuple[ChangeFact, ...] = ()
+    past: tuple[PastIncident, ...] = ()
+    findings: dict[str, Finding] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()

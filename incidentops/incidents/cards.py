@@ -1,0 +1,60 @@
+"""The shapes in which incidents and alerts are shown on boards, sockets and in the API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from incidentops.incidents.models import Alert, Incident
+
+
+def instant(at: datetime | None) -> str | None:
+    """An aware datetime as RFC 3339 in UTC, milliseconds."""
+    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z" if at else None
+
+
+def card(incident: Incident) -> dict[str, Any]:
+    """An incident as every list and event shows it. Reads `assignee` and nothing else."""
+    return {
+        "number": incident.number,
+        "title": incident.title,
+        "status": incident.status,
+        "severity": incident.severity,
+        "service": incident.service,
+        "origin": incident.origin,
+        "alert_count": incident.alert_count,
+        "version": incident.version,
+        "impact_start": instant(incident.impact_start),
+        "detected_at": instant(incident.detected_at),
+        "received_at": instant(incident.received_at),
+        "acknowledged_at": instant(incident.acknowledged_at),
+        "mitigated_at": instant(incident.mitigated_at),
+        "resolved_at": instant(incident.resolved_at),
+        "closed_at": instant(incident.closed_at),
+        "assignee": incident.assignee.get_username() if incident.assignee else None,
+        "source": incident.source_id,
+        "merged_into": incident.merged_into_id,
+        "snoozed_until": instant(incident.snoozed_until),
+        "reopen_count": incident.reopen_count,
+    }
+
+
+def alert_row(alert: Alert) -> dict[str, Any]:
+    return {
+        "id": alert.pk,
+        "fingerprint": alert.fingerprint,
+        "title": alert.title,
+        "description": alert.description,
+        "service": alert.service,
+        "labels": alert.labels,
+        "annotations": alert.annotations,
+        "status": alert.status,
+        "severity": alert.severity,
+        "starts_at": instant(alert.starts_at),
+        "ends_at": instant(alert.ends_at),
+        "received_at": instant(alert.received_at),
+        "last_received_at": instant(alert.last_received_at),
+        "count": alert.count,
+        "url": alert.url,
+        "merge_reason": alert.merge_reason,
+    }
