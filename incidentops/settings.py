@@ -209,25 +209,24 @@ CELERY_TASK_ROUTES = {
     "agents.tasks.*": {"queue": "agents"},
     "metrics.tasks.*": {"queue": "reports"},
 }
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "incidentops.health.scheduler:LivingScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
+
+
+def _every(seconds: float, task: str) -> dict[str, Any]:
+    # A sweep that nobody took in time is worthless: the next one does its work.
+    return {
+        "task": task,
+        "schedule": timedelta(seconds=seconds),
+        "options": {"expires": max(5.0, 2 * seconds)},
+    }
+
+
 CELERY_BEAT_SCHEDULE = {
-    "relay-sweep": {
-        "task": "incidentops.realtime.tasks.sweep",
-        "schedule": timedelta(seconds=1),
-    },
-    "correlation-sweep": {
-        "task": "incidentops.incidents.tasks.correlate",
-        "schedule": timedelta(seconds=2),
-    },
-    "response-reaper": {
-        "task": "agents.tasks.reap",
-        "schedule": timedelta(seconds=1),
-    },
-    "beat-heartbeat": {
-        "task": "incidentops.health.tasks.heartbeat",
-        "schedule": timedelta(seconds=5),
-    },
+    "relay-sweep": _every(1, "incidentops.realtime.tasks.sweep"),
+    "correlation-sweep": _every(2, "incidentops.incidents.tasks.correlate"),
+    "response-reaper": _every(1, "agents.tasks.reap"),
+    "health-bulletin": _every(10, "incidentops.health.tasks.publish"),
 }
 
 # --- Access -----------------------------------------------------------------------------------

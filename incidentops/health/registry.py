@@ -1,4 +1,7 @@
-"""Probes: each app registers, in its `probes.py`, how to tell whether its part works."""
+"""What there is to say about the system's health; each app registers its part in `probes.py`.
+
+A probe answers "does it work?", a vital "how much?".
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,16 @@ class Probe:
     is_critical: bool = True
 
 
+@dataclass(frozen=True, kw_only=True)
+class Vital:
+    """A key of the system health JSON. `read` gives JSON values; what is unknown is None."""
+
+    name: str
+    read: Callable[[], Any]
+
+
 _probes: dict[str, Probe] = {}
+_vitals: dict[str, Vital] = {}
 
 
 def register(probe: Probe) -> Probe:
@@ -38,5 +50,16 @@ def register(probe: Probe) -> Probe:
     return probe
 
 
+def register_vital(vital: Vital) -> Vital:
+    if vital.name in _vitals:
+        raise ValueError(f"Two vitals are named {vital.name!r}.")
+    _vitals[vital.name] = vital
+    return vital
+
+
 def probes() -> list[Probe]:
     return list(_probes.values())
+
+
+def vitals() -> list[Vital]:
+    return list(_vitals.values())
