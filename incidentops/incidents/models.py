@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import models
 from django.utils.timezone import now
+
+# Clocks that agree this well are right.
+CLOCK_TOLERANCE = timedelta(seconds=5)
 
 
 def new_source_id() -> str:
     return secrets.token_hex(6)
 
 
+class SourceQuerySet(models.QuerySet["Source"]):
+    def present(self) -> SourceQuerySet:
+        """Without deleted ones."""
+        return self.filter(deleted_at=None)
+
+
 class Source(models.Model):
-    """Where alerts come from. `kind` decides the format; only the secret's SHA-256 is kept."""
+    """Where alerts come from. `kind` decides the format; only the secret's SHA-256 is kept.
+
+    A deleted source keeps its row, for the sake of what it once delivered.
+    """
 
     class Kind(models.TextChoices):
         ALERTMANAGER = "alertmanager"
@@ -24,12 +36,24 @@ class Source(models.Model):
 
     id = models.CharField(max_length=12, primary_key=True, default=new_source_id)
     kind = models.CharField(max_length=16, choices=Kind.choices)
-    name = models.CharField(max_length=80, unique=True)
+    name = models.CharField(max_length=80)
     config = models.JSONField(default=dict, blank=True)
     secret_digest = models.CharField(max_length=64)
     is_enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=now)
     last_delivery_at = models.DateTimeField(null=True, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    objects = SourceQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["name"],
+                condition=models.Q(deleted_at=None),
+                name="one_present_source_per_name",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.kind})"
@@ -38,7 +62,7 @@ class Source(models.Model):
 class Delivery(models.Model):
     """One accepted body, as it came. From the moment this row is committed it is never lost.
 
-    `key` is the sender's idempotency key; `answer` is what the sender was told and is told again.
+    `key` is the sender's idempotency key. `truncated` counts the alerts the sender says it left out.
     """
 
     source = models.ForeignKey(Source, on_delete=models.PROTECT, related_name="deliveries")
@@ -48,8 +72,8 @@ class Delivery(models.Model):
     received_at = models.DateTimeField()
     accepted = models.PositiveIntegerField()
     duplicates = models.PositiveIntegerField()
+    truncated = models.PositiveBigIntegerField(default=0)
     is_coalesced = models.BooleanField(default=False)
-    answer = models.JSONField(default=dict)
 
     class Meta:
         verbose_name_plural = "deliveries"
@@ -71,7 +95,10 @@ class Delivery(models.Model):
 
 
 class DeadLetter(models.Model):
-    """A body that was valid JSON but not the source's format, kept with the reason."""
+    """A body that was valid JSON but not the source's format, kept with the reason.
+
+    The same body again only adds to `count` while it lies here.
+    """
 
     class State(models.TextChoices):
         DEAD = "dead"
@@ -79,11 +106,23 @@ class DeadLetter(models.Model):
 
     source = models.ForeignKey(Source, on_delete=models.PROTECT, related_name="dead_letters")
     body = models.TextField()
+    body_digest = models.CharField(max_length=64, blank=True, default="")
     field = models.CharField(max_length=200)
     reason = models.TextField()
     received_at = models.DateTimeField(default=now)
+    last_received_at = models.DateTimeField(default=now)
+    count = models.PositiveIntegerField(default=1)
     state = models.CharField(max_length=8, choices=State.choices, default=State.DEAD)
     delivery = models.ForeignKey(Delivery, on_delete=models.PROTECT, null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source", "body_digest"],
+                condition=models.Q(state="dead") & ~models.Q(body_digest=""),
+                name="dead_body_once",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"#{self.pk} {self.field}: {self.reason}"
@@ -151,6 +190,8 @@ class Incident(models.Model):
     title = models.CharField(max_length=300)
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.TRIGGERED)
     severity = models.CharField(max_length=8, choices=Severity.choices)
+    # A person has judged: alerts no longer raise the severity.
+    is_severity_fixed = models.BooleanField(default=False)
     service = models.CharField(max_length=120, blank=True, default="")
     origin = models.CharField(max_length=8, choices=Origin.choices, default=Origin.LIVE)
     source = models.ForeignKey(Source, on_delete=models.PROTECT, null=True, blank=True)
@@ -256,10 +297,21 @@ class Alert(models.Model):
                 name="alert_unattached",
             ),
             models.Index(fields=["incident", "status"], name="alert_by_incident"),
+            models.Index(fields=["incident", "-id"], name="alert_newest_of_incident"),
         ]
 
     def __str__(self) -> str:
         return self.title
+
+    @property
+    def began_at(self) -> datetime:
+        """When it began as far as can be believed: never after we heard of it."""
+        return min(self.starts_at or self.received_at, self.received_at)
+
+    @property
+    def is_future_dated(self) -> bool:
+        """The sender's clock is ahead: it says the alert began after it told us."""
+        return self.starts_at is not None and self.starts_at > self.received_at + CLOCK_TOLERANCE
 
 
 class TimelineEntry(models.Model):
