@@ -175,6 +175,11 @@ CACHES = {
     }
 }
 
+# --- Live path --------------------------------------------------------------------------------
+
+# Tests relay by hand: `outbox.relay()`.
+RELAY_IN_BACKGROUND = True
+
 # --- Celery -----------------------------------------------------------------------------------
 
 LEASE = timedelta(seconds=environment.read_int("IOP_LEASE_SECONDS", at_least=2))
@@ -226,6 +231,9 @@ CELERY_BEAT_SCHEDULE = {
     "relay-sweep": _every(1, "incidentops.realtime.tasks.sweep"),
     "correlation-sweep": _every(2, "incidentops.incidents.tasks.correlate"),
     "response-reaper": _every(1, "agents.tasks.reap"),
+    "notification-retry": _every(15, "incidentops.notifications.tasks.retry"),
+    "telemetry-prune": _every(600, "incidentops.telemetry.tasks.prune"),
+    "kpi-refresh": _every(30, "metrics.tasks.refresh"),
     "health-bulletin": _every(10, "incidentops.health.tasks.publish"),
 }
 

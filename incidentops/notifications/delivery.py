@@ -1,0 +1,159 @@
+"""Send messages and account for every one of them.
+
+Delivery is at least once: a notification that nobody gets is worse than one that comes twice. A
+message is claimed in the database before it is handed over, so that no two workers hand it over at
+one time; it goes out twice only when a worker dies between handing it over and writing that down.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import DateTimeField, ExpressionWrapper, F, Value
+from django.db.models.functions import Now
+
+from incidentops.access import audit
+from incidentops.notifications import transports
+from incidentops.notifications.models import Notification
+from incidentops.notifications.transports import DeliveryFailed, Message
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 6
+LEASE = timedelta(seconds=60)  # longer than any transport takes
+FIRST_WAIT = timedelta(seconds=30)
+LONGEST_WAIT = timedelta(hours=1)
+SWEEP_SIZE = 50
+
+
+def send(
+    *,
+    key: str,
+    incident_number: int | None,
+    audience: str,
+    subject: str,
+    body: str,
+    provider: str,
+) -> list[Notification]:
+    """Send one message to everybody its audience has, through every transport.
+
+    Asking again with the same key sends nothing again and gives the same rows, as they now stand.
+    A failed hand-over is recorded and tried again later by `retry_due`. An empty list means that
+    nobody is configured to be told. Not to be called in a transaction: mail servers are slow.
+    """
+    wanted = [
+        Notification(
+            key=_row_key(key, transport.name, recipient),
+            incident_number=incident_number,
+            audience=audience,
+            transport=transport.name,
+            recipient=recipient,
+            subject=_one_line(subject),
+            body=body,
+            provider=provider,
+            due_at=Now(),
+        )
+        for transport in transports.transports()
+        for recipient in transport.recipients(audience)
+    ]
+    Notification.objects.bulk_create(wanted, ignore_conflicts=True)
+    rows = Notification.objects.filter(key__in=[row.key for row in wanted]).order_by("pk")
+    for row in rows.filter(state=Notification.State.PENDING):
+        attempt(row.pk)
+    return list(rows.all())
+
+
+def _row_key(key: str, transport: str, recipient: str) -> str:
+    """The message's key within the column's length, and who gets it without naming them."""
+    prefix = key if len(key) <= 80 else f"{key[:60]}~{_digest(key)}"
+    return f"{prefix}:{_digest(f'{transport}:{recipient}')}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _one_line(subject: str) -> str:
+    """A subject that cannot end its header: every control character and line break is a blank."""
+    text = re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", subject).strip()
+    return text if len(text) <= 250 else f"{text[:249]}…"
+
+
+def attempt(notification_id: int) -> bool:
+    """Hand one due message over, unless another worker has it; True when this call did."""
+    row = _claim(notification_id)
+    if row is None:
+        return False
+    try:
+        _hand_over(row)
+    except DeliveryFailed as failure:
+        logger.warning("Notification %s failed (%s): %s", row.pk, row.attempts, failure)
+        _finish(
+            row,
+            state=Notification.State.FAILED,
+            error=str(failure)[:2000],
+            due_at=_after(_wait(row.attempts)) if row.attempts < MAX_ATTEMPTS else None,
+        )
+    else:
+        _finish(row, state=Notification.State.SENT, error="", sent_at=Now(), due_at=None)
+    return True
+
+
+def _claim(notification_id: int) -> Notification | None:
+    """Take the message for as long as a lease; the attempt's number fences later writes."""
+    claimed = (
+        Notification.objects.due()
+        .filter(pk=notification_id)
+        .update(attempts=F("attempts") + 1, due_at=_after(LEASE))
+    )
+    return Notification.objects.get(pk=notification_id) if claimed else None
+
+
+def _hand_over(row: Notification) -> None:
+    transport = transports.find(row.transport)
+    if transport is None:
+        raise DeliveryFailed(f"There is no transport named {row.transport!r} any more.")
+    if row.attempts > MAX_ATTEMPTS:
+        raise DeliveryFailed(f"Given up: the worker was lost in each of {MAX_ATTEMPTS} attempts.")
+    transport.deliver(
+        Message(key=row.key, recipient=row.recipient, subject=row.subject, body=row.body)
+    )
+
+
+def _finish(row: Notification, **fields: object) -> None:
+    """Write the outcome, unless the lease ran out and another attempt has begun."""
+    Notification.objects.filter(pk=row.pk, attempts=row.attempts).exclude(
+        state=Notification.State.SENT
+    ).update(**fields)
+
+
+def _wait(attempts: int) -> timedelta:
+    return min(FIRST_WAIT * 2 ** (attempts - 1), LONGEST_WAIT)
+
+
+def _after(wait: timedelta) -> ExpressionWrapper:
+    """An instant of the database's clock: the only one that all workers share."""
+    return ExpressionWrapper(Now() + Value(wait), output_field=DateTimeField())
+
+
+def retry_due() -> int:
+    """Hand over what is due: failed before, or left by a worker that died. A bounded batch."""
+    due = Notification.objects.due().order_by("due_at").values_list("pk", flat=True)
+    return sum(attempt(pk) for pk in list(due[:SWEEP_SIZE]))
+
+
+def send_again(notification: Notification, *, by: object) -> bool:
+    """Give a message that was given up a new set of attempts; False when it is not given up."""
+    with transaction.atomic():
+        renewed = Notification.objects.filter(
+            pk=notification.pk, state=Notification.State.FAILED, due_at=None
+        ).update(state=Notification.State.PENDING, attempts=0, due_at=Now())
+        if renewed:
+            audit.record(
+                "notification.send_again", actor=by, target=f"notification:{notification.pk}"
+            )
+    return bool(renewed)
