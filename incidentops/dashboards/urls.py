@@ -1,5 +1,18 @@
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
+from django.views.generic import RedirectView
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from incidentops.access.permissions import public
+from incidentops.dashboards import pages
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path(
+        "",
+        public("Leads to the board, which asks for what it needs.")(
+            RedirectView.as_view(url="/ops")
+        ),
+        name="home",
+    ),
+    path("ops", pages.ops, name="ops"),
+]

@@ -1,0 +1,157 @@
+"""How instants, durations and numbers are written on pages. Scripts write them the same way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timezone import now
+
+register = template.Library()
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+_WORDS = {"awaiting_approval": "awaiting approval", "NO_ACTION": "no action"}
+
+
+def _moment(value: object) -> datetime | None:
+    """An instant as it comes from a row (datetime), a snapshot (RFC 3339) or a series (epoch s)."""
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC)
+    return datetime.fromisoformat(value) if isinstance(value, str) and value else None
+
+
+@register.filter
+def span(seconds: float | None) -> str:
+    """A duration in its two largest units: "42 s", "3 min 12 s", "2 h 5 min"; "–" when unknown."""
+    if seconds is None:
+        return "–"
+    if abs(seconds) < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if abs(seconds) < 60:
+        return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"
+    left = round(seconds)
+    for size, unit in _UNITS:
+        if left >= size:
+            small, small_unit = {"d": (3_600, "h"), "h": (60, "min"), "min": (1, "s")}[unit]
+            rest = left % size // small
+            return f"{left // size} {unit} {rest} {small_unit}" if rest else f"{left // size} {unit}"
+    return f"{left} s"
+
+
+@register.filter
+def instant(value: object) -> SafeString | str:
+    """An absolute time in UTC that scripts may show in the reader's zone."""
+    at = _moment(value)
+    if at is None:
+        return "–"
+    at = at.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}">{}</time>',
+        at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        at.strftime("%Y-%m-%d %H:%M:%S UTC"),
+    )
+
+
+@register.filter
+def age(value: object) -> SafeString | str:
+    """How long ago; scripts keep it current."""
+    at = _moment(value)
+    if at is None:
+        return "–"
+    at = at.astimezone(UTC)
+    return format_html(
+        '<time class="age" data-age datetime="{}" title="{}">{}</time>',
+        at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        at.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        span(max(0, round((now() - at).total_seconds()))),
+    )
+
+
+@register.simple_tag
+def between(start: object, end: object) -> str:
+    """The time from one instant to another; "–" when either is unknown."""
+    first, last = _moment(start), _moment(end)
+    if first is None or last is None:
+        return "–"
+    return span((last - first).total_seconds())
+
+
+@register.filter
+def word(value: object) -> str:
+    """A stored word as people read it."""
+    text = str(value)
+    return _WORDS.get(text, text.replace("_", " "))
+
+
+@register.filter
+def number(value: object) -> str:
+    """A measured value with four significant digits and a thousands separator."""
+    if value is None or not isinstance(value, int | float):
+        return "–"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if value == 0 or 1e-3 <= abs(value) < 1e7:
+        digits = 4 - len(str(int(abs(value)))) if abs(value) >= 1 else 4
+        text = f"{value:,.{max(0, digits)}f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    return f"{value:.3e}"
+
+
+@register.filter
+def measured(value: float | None, unit: str) -> str:
+    """A value in its unit, as the tiles of /demo write it."""
+    if value is None:
+        return "–"
+    if unit in ("s", "seconds"):
+        return span(value)
+    if unit in ("ratio", "share", "fraction"):
+        return f"{value * 100:.1f} %"
+    if unit in ("USD", "usd"):
+        return f"${value:,.2f}"
+    return number(value)
+
+
+@register.filter
+def item(mapping: object, key: object) -> Any:
+    """The value under a key that a template only knows at run time; None when it is absent."""
+    return mapping.get(key) if isinstance(mapping, Mapping) else None
+
+
+@register.filter
+def as_json(value: object) -> str:
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, default=str)
+
+
+@register.filter
+def last(values: Sequence[Any] | None, count: int) -> Sequence[Any]:
+    return (values or [])[-count:]
+
+
+@register.simple_tag
+def columns_of(rows: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    """The keys of all rows in order of first appearance: the columns of an evidence table."""
+    return list(dict.fromkeys(key for row in rows or () for key in row))
+
+
+PHASES = (
+    "detection",
+    "diagnosis",
+    "prediction",
+    "consensus",
+    "resolution",
+    "verification",
+    "communication",
+)
+
+
+@register.simple_tag
+def phase_number(phase: str) -> int | str:
+    """1 to 7; "–" for what is no phase."""
+    return PHASES.index(phase) + 1 if phase in PHASES else "–"
