@@ -2,26 +2,49 @@ from __future__ import annotations
 
 from django.db import models
 
-
-class LedgerHead(models.Model):
-    """The end of the ledger's hash chain; locking this row puts calls in one order."""
-
-    sequence = models.BigIntegerField(default=0)
-    hash = models.CharField(max_length=64, default="0" * 64)
-
-    def __str__(self) -> str:
-        return f"#{self.sequence}"
+from incidentops.access.chain import ChainHead, ChainLink
 
 
-class AwsCall(models.Model):
-    """One call of an AI service, as billed. Rows are never updated or deleted.
+class LedgerHead(ChainHead):
+    """The end of the ledger."""
+
+
+class AwsCallQuerySet(models.QuerySet["AwsCall"]):
+    def of_incident(self, number: int) -> AwsCallQuerySet:
+        return self.filter(incident_number=number)
+
+
+class AwsCall(ChainLink):
+    """One call of an AI service, as billed.
 
     `agent`, `run_ref` and `incident_number` are plain columns: the ledger stands below the agents.
     Money is in nano-USD; `list_price_nano_usd` is what AWS would have charged for a call that an
     emulator served.
     """
 
-    sequence = models.BigIntegerField(unique=True)
+    head = LedgerHead
+    hashed = (
+        "sequence",
+        "request_id",
+        "service",
+        "operation",
+        "provider",
+        "model_requested",
+        "model_invoked",
+        "incident_number",
+        "agent",
+        "run_ref",
+        "outcome",
+        "attempts",
+        "tokens",
+        "units",
+        "nano_usd",
+        "list_price_nano_usd",
+        "price_version",
+        "latency_ms",
+        "started_at",
+    )
+
     request_id = models.CharField(max_length=80, blank=True, default="")
     service = models.CharField(max_length=40)
     operation = models.CharField(max_length=60)
@@ -40,8 +63,8 @@ class AwsCall(models.Model):
     price_version = models.CharField(max_length=40, blank=True, default="")
     latency_ms = models.PositiveIntegerField(null=True, blank=True)
     started_at = models.DateTimeField()
-    previous_hash = models.CharField(max_length=64)
-    hash = models.CharField(max_length=64)
+
+    objects = AwsCallQuerySet.as_manager()
 
     class Meta:
         verbose_name = "AWS call"

@@ -75,6 +75,7 @@ INSTALLED_APPS = [
     "csp",
     "incidentops",
     "incidentops.realtime",
+    "incidentops.rest",
     "incidentops.access",
     "incidentops.telemetry",
     "incidentops.notifications",
@@ -232,6 +233,7 @@ CELERY_BEAT_SCHEDULE = {
     "correlation-sweep": _every(2, "incidentops.incidents.tasks.correlate"),
     "response-reaper": _every(1, "agents.tasks.reap"),
     "notification-retry": _every(15, "incidentops.notifications.tasks.retry"),
+    "idempotency-prune": _every(3600, "incidentops.rest.tasks.prune"),
     "telemetry-prune": _every(600, "incidentops.telemetry.tasks.prune"),
     "kpi-refresh": _every(30, "metrics.tasks.refresh"),
     "health-bulletin": _every(10, "incidentops.health.tasks.publish"),
@@ -242,6 +244,7 @@ CELERY_BEAT_SCHEDULE = {
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
+    "incidentops.access.backends.RoleBackend",
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -259,7 +262,11 @@ AXES_COOLOFF_TIME = timedelta(minutes=15)
 # A stranger who fails on purpose must lock out neither the account nor everybody behind one proxy.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
+AXES_HTTP_RESPONSE_CODE = 429
+AXES_LOCKOUT_CALLABLE = "incidentops.access.views.too_many_attempts"
+CSRF_FAILURE_VIEW = "incidentops.rest.problems.csrf_failure"
 
+SESSION_COOKIE_AGE = 12 * 60 * 60
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
@@ -270,7 +277,16 @@ if _public.scheme == "https":
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
     SECURE_HSTS_SECONDS = 31_536_000
+    SECURE_SSL_REDIRECT = True
+    # Supervisors and scrapers ask these on the inner side of the proxy.
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    # Neighbouring subdomains and the browsers' preload list are the operator's to decide.
+    SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+else:
+    # Without TLS in IOP_PUBLIC_URL the instance is for loopback: HSTS, the redirect to https and
+    # secure cookies would only make it unreachable.
+    SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008", "security.W012", "security.W016"]
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

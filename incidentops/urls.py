@@ -16,3 +16,7 @@ urlpatterns = [
     path("", include("metrics.urls")),
     path("admin/", admin.site.urls),
 ]
+
+handler400 = "incidentops.rest.problems.bad_request"
+handler404 = "incidentops.rest.problems.not_found"
+handler500 = "incidentops.rest.problems.server_error"

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from incidentops.access import roles
 from incidentops.access.models import ApiToken
+
+if TYPE_CHECKING:
+    # REST framework's views import this module through its settings.
+    from rest_framework.views import APIView
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +64,22 @@ def public(reason: str) -> Callable[[V], V]:
     return requires(Access(public=True, reason=reason))
 
 
+def public_when(flag: bool, reason: str, *, otherwise: Access | str) -> Callable[[V], V]:
+    """Decorator: public where the operator says so, else what `otherwise` demands."""
+    return public(reason) if flag else requires(otherwise)
+
+
 def access_of(view: Callable[..., Any]) -> Access | None:
-    """What a resolved view declares, wherever the class or function carries it."""
-    for holder in (view, getattr(view, "cls", None), getattr(view, "view_class", None)):
-        rule = getattr(holder, "access", None)
+    """What a resolved view declares, wherever it carries it.
+
+    `@action(access=...)` of a view set stands in the keyword arguments of `as_view`.
+    """
+    for rule in (
+        getattr(view, "initkwargs", {}).get("access"),
+        getattr(view, "access", None),
+        getattr(getattr(view, "cls", None), "access", None),
+        getattr(getattr(view, "view_class", None), "access", None),
+    ):
         if isinstance(rule, Access):
             return rule
     return None
@@ -73,8 +89,30 @@ def permissions_of(request: Any) -> frozenset[str]:
     """Everything the caller of this request may do: by token when it carries one, else by user."""
     token = getattr(request, "auth", None)
     if isinstance(token, ApiToken):
-        return roles.PERMISSIONS[roles.Role(token.role)]
-    return roles.permissions_of(roles.roles_of(request.user))
+        return permissions_of_token(token)
+    return permissions_of_user(request.user)
+
+
+def permissions_of_token(token: ApiToken) -> frozenset[str]:
+    return roles.PERMISSIONS[roles.Role(token.role)] if token.is_valid else frozenset()
+
+
+def permissions_of_user(user: AbstractBaseUser | AnonymousUser) -> frozenset[str]:
+    return roles.permissions_of(roles.roles_of(user))
+
+
+def is_allowed(rule: Access, method: str, permissions: frozenset[str]) -> bool:
+    """May a caller with these permissions call a view by this method?
+
+    A method the view does not name counts as allowed for those who may call it at all: they get
+    the view's 405.
+    """
+    if rule.public:
+        return True
+    needed = rule.permission_for(method)
+    if needed is None:
+        needed = rule.permission_for("GET") or next(iter(rule.by_method.values()), None)
+    return needed is not None and needed in permissions
 
 
 class RolePermission(BasePermission):
@@ -84,10 +122,4 @@ class RolePermission(BasePermission):
         rule = getattr(view, "access", None)
         if not isinstance(rule, Access):
             return False
-        if rule.public:
-            return True
-        needed = rule.permission_for(request.method or "")
-        if needed is None:
-            # Let the view answer 405 to a caller who may at least read it.
-            needed = rule.permission_for("GET") or next(iter(rule.by_method.values()), None)
-        return needed is not None and needed in permissions_of(request)
+        return is_allowed(rule, request.method or "", permissions_of(request))

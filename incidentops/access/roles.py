@@ -7,10 +7,9 @@ token has one role. Whoever is not named here may do nothing.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group, User
 
 
 class Role(StrEnum):
@@ -26,7 +25,7 @@ _VIEW = frozenset(
 )
 _RESPOND = _VIEW | {"incident.respond", "incident.open", "telemetry.write", "change.write"}
 _APPROVE = _RESPOND | {"approval.decide", "silence.write"}
-_AUDIT = _VIEW | {"audit.view", "ledger.view", "token.view", "source.view"}
+_AUDIT = _VIEW | {"audit.view", "ledger.view", "token.view", "source.view", "admin.view"}
 
 PERMISSIONS: dict[Role, frozenset[str]] = {
     Role.VIEWER: _VIEW,
@@ -35,7 +34,14 @@ PERMISSIONS: dict[Role, frozenset[str]] = {
     Role.AUDITOR: _AUDIT,
     Role.ADMIN: _APPROVE
     | _AUDIT
-    | {"source.write", "token.write", "inventory.write", "budget.write", "deadletter.write"},
+    | {
+        "admin.change",
+        "source.write",
+        "token.write",
+        "inventory.write",
+        "budget.write",
+        "deadletter.write",
+    },
 }
 ALL_PERMISSIONS = frozenset().union(*PERMISSIONS.values())
 
@@ -52,3 +58,17 @@ def roles_of(user: AbstractBaseUser | AnonymousUser) -> frozenset[Role]:
 
 def permissions_of(roles: frozenset[Role]) -> frozenset[str]:
     return frozenset().union(*(PERMISSIONS[role] for role in roles))
+
+
+def grant(user: User, role: Role) -> None:
+    """Give the user a role, and the admin site with it when the role may see that."""
+    user.groups.add(Group.objects.get_or_create(name=role.value)[0])
+    if "admin.view" in PERMISSIONS[role] and not user.is_staff:
+        user.is_staff = True
+        user.save(update_fields=["is_staff"])
+
+
+def ensure_groups(using: str, **kwargs: Any) -> None:
+    """After `migrate`: there is a group for every role."""
+    for role in Role:
+        Group.objects.using(using).get_or_create(name=role.value)

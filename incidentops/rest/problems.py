@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from django.http import JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views import csrf as django_csrf
+from django.views import defaults
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
@@ -30,6 +32,42 @@ def problem(
         content_type="application/problem+json",
         headers=dict(headers or {}),
     )
+
+
+def wants_problem(request: HttpRequest) -> bool:
+    """Is the caller a program? The API always answers one; elsewhere it says so itself."""
+    if request.path.startswith("/api/"):
+        return True
+    accepts = request.headers.get("Accept", "")
+    return "json" in accepts and "text/html" not in accepts
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler404."""
+    if wants_problem(request):
+        return problem(HTTPStatus.NOT_FOUND, f"Nothing is at {request.path}.")
+    return defaults.page_not_found(request, exception)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler400: a body or header it refused to read."""
+    if wants_problem(request):
+        return problem(HTTPStatus.BAD_REQUEST, "The request cannot be read.")
+    return defaults.bad_request(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's handler500: what went wrong is in the log, not in the answer."""
+    if wants_problem(request):
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something failed here; it was logged.")
+    return defaults.server_error(request)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Django's CSRF_FAILURE_VIEW."""
+    if wants_problem(request):
+        return problem(HTTPStatus.FORBIDDEN, reason)
+    return django_csrf.csrf_failure(request, reason=reason)
 
 
 def as_problem(error: Exception, context: dict[str, Any]) -> Response | None:
