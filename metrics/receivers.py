@@ -1,0 +1,15 @@
+"""Incidents that open, change and end change the numbers."""
+
+from __future__ import annotations
+
+from incidentops.incidents.events import IncidentOpened, IncidentResolved, IncidentUpdated
+from incidentops.realtime.events import receives
+from metrics import live, tasks
+
+
+@receives(IncidentOpened)
+@receives(IncidentUpdated)
+@receives(IncidentResolved)
+def incident_changed(event: IncidentOpened | IncidentUpdated | IncidentResolved) -> None:
+    if event.origin == live.ORIGIN:
+        tasks.schedule_refresh()
