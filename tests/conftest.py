@@ -1,58 +1,6 @@
-"""Lanes: by default SQLite and a private embedded server; PostgreSQL and Redis by environment.
-
-`TEST_DATABASE_URL` and `TEST_REDIS_URL` choose the second lane. Settings are read once, so the
-environment is arranged here, before Django loads.
-"""
+"""What all tests share; `tests/lanes.py` chose database and server before."""
 
 from __future__ import annotations
-
-import atexit
-import os
-import shutil
-import subprocess
-import tempfile
-import uuid
-from pathlib import Path
-
-import pytest
-import redis
-
-_VAR = Path(tempfile.mkdtemp(prefix="incidentops-tests-"))
-atexit.register(shutil.rmtree, _VAR, ignore_errors=True)
-for _name in [name for name in os.environ if name.startswith("IOP_")]:
-    del os.environ[_name]
-os.environ |= {
-    "IOP_VAR": str(_VAR),
-    "IOP_SECRET_KEY": "only-for-tests-" + "x" * 40,
-    "IOP_REDIS_PREFIX": f"test-{uuid.uuid4().hex[:8]}",
-    "IOP_LOG_LEVEL": "WARNING",
-}
-os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "")
-
-
-def _private_server() -> str:
-    from incidentops import embedded
-
-    password, port = embedded.new_password(), embedded.free_port()
-    command = embedded.server_command(_VAR / "redis", port=port, password=password, durable=False)
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    atexit.register(server.terminate)
-    url = embedded.server_url(port=port, password=password)
-    client = redis.Redis.from_url(
-        url, retry=redis.retry.Retry(redis.backoff.ConstantBackoff(0.05), 100)
-    )
-    client.ping()
-    client.close()
-    return url
-
-
-os.environ["REDIS_URL"] = os.environ.get("TEST_REDIS_URL") or _private_server()
-
-
-def pytest_report_header() -> list[str]:
-    database = "PostgreSQL" if os.environ["DATABASE_URL"] else "SQLite"
-    server = "given Redis" if os.environ.get("TEST_REDIS_URL") else "embedded server"
-    return [f"lane: {database} + {server}"]
 
 
 def pytest_configure() -> None:
@@ -61,8 +9,9 @@ def pytest_configure() -> None:
     SQLite flushes by DELETE, PostgreSQL by TRUNCATE, which the triggers of those tables refuse. So
     the flush, and nothing else, does without the triggers.
     """
-    from django.db.backends.postgresql.operations import DatabaseOperations as PostgreSQL
-    from django.db.backends.sqlite3.operations import DatabaseOperations as SQLite
+    # `operations` alone cannot be the first module of a backend to be imported.
+    from django.db.backends.postgresql.base import DatabaseOperations as PostgreSQL
+    from django.db.backends.sqlite3.base import DatabaseOperations as SQLite
 
     flush, truncate = SQLite.sql_flush, PostgreSQL.sql_flush
 

@@ -7,9 +7,11 @@ import itertools
 from datetime import timedelta
 from typing import Any
 
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 from django.utils.timezone import now
 
+from incidentops.access import roles, tokens
+from incidentops.access.roles import Role
 from incidentops.incidents.models import Alert, Incident, Severity, Source, Status
 from incidentops.telemetry.models import Dependency, Service
 
@@ -30,7 +32,7 @@ def make_source(kind: str = "alertmanager", *, config: dict[str, Any] | None = N
 def make_user(role: str | None = "responder", *, name: str = "") -> User:
     user = User.objects.create_user(name or f"user{next(_number)}", password="a-Long-pass-phrase")
     if role:
-        user.groups.add(Group.objects.get_or_create(name=role)[0])
+        roles.grant(user, Role(role))
     return user
 
 
@@ -90,3 +92,8 @@ def make_service(name: str = "", *, depends_on: tuple[Service, ...] = (), **fiel
     for callee in depends_on:
         Dependency.objects.create(caller=service, callee=callee)
     return service
+
+
+def make_token(role: str = "responder", **options: Any) -> str:
+    """The text of a valid API token."""
+    return tokens.create(f"token{next(_number)}", Role(role), by="test", **options)[1]
