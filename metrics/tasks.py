@@ -5,17 +5,17 @@ from django.core.cache import cache
 
 from metrics import live
 
-_SCHEDULED = "metrics:refresh-scheduled"
+SCHEDULED = "metrics:refresh-scheduled"
 
 
 @shared_task
 def refresh() -> None:
     # Before reading: what changes from here on asks for another refresh.
-    cache.delete(_SCHEDULED)
+    cache.delete(SCHEDULED)
     live.refresh()
 
 
 def schedule_refresh() -> None:
     """Refresh in a second, once for all the changes until then."""
-    if cache.add(_SCHEDULED, 1, timeout=5):
+    if cache.add(SCHEDULED, 1, timeout=5):
         refresh.apply_async(countdown=1, expires=60)

@@ -21,7 +21,8 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def nothing_scheduled():
-    cache.clear()
+    # Not `cache.clear()`: that flushes the whole server, which others may share.
+    cache.delete(tasks.SCHEDULED)
 
 
 def published() -> list[OutboxEvent]:
