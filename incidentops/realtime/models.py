@@ -13,7 +13,7 @@ class OutboxEvent(models.Model):
     """One committed event. Rows are written by `outbox.publish` inside business transactions.
 
     `positioned_at` is set once the event has its place in every topic, `handled_at` once every
-    receiver has taken it.
+    receiver has taken it. Until then the receivers are called again at `due_at`.
     """
 
     type = models.CharField(max_length=64)
@@ -41,6 +41,13 @@ class OutboxEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} #{self.pk}"
+
+
+class RelayTurn(models.Model):
+    """The one row whose lock puts relays in a line, so that positions follow commits."""
+
+    def __str__(self) -> str:
+        return "turn"
 
 
 class TopicHead(models.Model):

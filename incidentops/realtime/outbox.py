@@ -1,12 +1,46 @@
-"""Publish an event inside the transaction that makes it true."""
+"""Publish an event inside the transaction that makes it true; relay it after the commit.
+
+The relay gives committed events a dense position in every topic that shows them, then hands them to
+the sockets and the receivers. Identifiers are drawn before the commit and so are not in its order;
+positions are drawn after it, under one lock that no business transaction ever waits for.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
 from django.db import transaction
+from django.db.models import Max
+from django.db.models.functions import Now
 from django.utils.timezone import now
 
+from incidentops.realtime import background, channel, events, frames, topics
 from incidentops.realtime.events import Event
-from incidentops.realtime.models import OutboxEvent
+from incidentops.realtime.models import OutboxEvent, RelayTurn, TopicEntry, TopicHead
+from incidentops.realtime.names import group_of, instant
+
+logger = logging.getLogger(__name__)
+
+BATCH = 500
+REDELIVERIES = 200
+# How long receivers may take before another process calls them too; doubles with every attempt.
+FIRST_REDELIVERY = timedelta(seconds=5)
+SLOWEST_REDELIVERY = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """What one relay run gave a topic: events from `first` on, as texts, under `epoch`."""
+
+    topic: str
+    epoch: str
+    first: int
+    texts: list[str]
 
 
 def publish(event: Event) -> OutboxEvent:
@@ -17,6 +51,175 @@ def publish(event: Event) -> OutboxEvent:
     """
     if not transaction.get_connection().in_atomic_block:
         raise transaction.TransactionManagementError("publish() needs a transaction")
-    return OutboxEvent.objects.create(
+    row = OutboxEvent.objects.create(
         type=event.type, version=event.version, data=event.data(), at=now()
     )
+    transaction.on_commit(_relay_thread.wake, robust=True)
+    return row
+
+
+def relay() -> int:
+    """Place every committed event and hand it over; the number of events."""
+    total = 0
+    while rows := _relay_batch():
+        total += rows
+        if rows < BATCH:
+            break
+    return total
+
+
+def redeliver() -> int:
+    """Call the receivers of events that a crash or a failure left unhandled; their number."""
+    rows = claim_unhandled()
+    _deliver(rows)
+    return len(rows)
+
+
+def _relay_batch() -> int:
+    rows, placed = place()
+    show(placed)
+    _deliver(rows)
+    return len(rows)
+
+
+def place() -> tuple[list[OutboxEvent], list[Placed]]:
+    """Give the oldest committed events their positions, in one short transaction."""
+    with transaction.atomic():
+        _take_turn()
+        rows = list(OutboxEvent.objects.filter(positioned_at=None).order_by("id")[:BATCH])
+        if not rows:
+            return [], []
+        placed = _assign_positions(rows)
+        OutboxEvent.objects.filter(pk__in=[row.pk for row in rows]).update(
+            positioned_at=Now(), attempts=1, due_at=Now() + FIRST_REDELIVERY
+        )
+    return rows, placed
+
+
+def show(placed: Iterable[Placed]) -> None:
+    """Hand each topic's new events to the hubs."""
+    for batch in placed:
+        channel.group_send(
+            group_of(batch.topic),
+            {
+                "type": "batch",
+                "topic": batch.topic,
+                "epoch": batch.epoch,
+                "first": batch.first,
+                "events": batch.texts,
+            },
+        )
+
+
+def claim_unhandled() -> list[OutboxEvent]:
+    """The events whose receivers are due again; each is put off, so that a crash is found later."""
+    with transaction.atomic():
+        _take_turn()
+        rows = list(
+            OutboxEvent.objects.filter(
+                positioned_at__isnull=False, handled_at=None, due_at__lte=Now()
+            ).order_by("due_at", "id")[:REDELIVERIES]
+        )
+        by_attempts = defaultdict(list)
+        for row in rows:
+            by_attempts[row.attempts].append(row.pk)
+        for attempts, ids in by_attempts.items():
+            OutboxEvent.objects.filter(pk__in=ids).update(
+                attempts=attempts + 1, due_at=Now() + back_off(attempts + 1)
+            )
+    return rows
+
+
+def back_off(attempts: int) -> timedelta:
+    """How long after its nth attempt an event is due again."""
+    doublings = min(max(attempts - 1, 0), 16)
+    return min(FIRST_REDELIVERY * (1 << doublings), SLOWEST_REDELIVERY)
+
+
+def _take_turn() -> None:
+    if RelayTurn.objects.select_for_update().filter(pk=1).first() is None:
+        RelayTurn.objects.get_or_create(pk=1)
+        RelayTurn.objects.select_for_update().get(pk=1)
+
+
+def _assign_positions(rows: list[OutboxEvent]) -> list[Placed]:
+    shown: dict[str, list[tuple[OutboxEvent, dict[str, Any]]]] = defaultdict(list)
+    for row in rows:
+        for topic, data in _routes(row):
+            shown[topic].append((row, data))
+    if not shown:
+        return []
+    heads = {head.topic: head for head in TopicHead.objects.filter(topic__in=list(shown))}
+    entries, placed = [], []
+    for topic, items in shown.items():
+        head = heads.get(topic) or _new_head(topic)
+        heads[topic] = head
+        first = head.position + 1
+        entries += [
+            TopicEntry(topic=topic, position=position, event=row, data=data)
+            for position, (row, data) in enumerate(items, start=first)
+        ]
+        head.position += len(items)
+        texts = [
+            text_of(row, position=position, data=data)
+            for position, (row, data) in enumerate(items, start=first)
+        ]
+        placed.append(Placed(topic=topic, epoch=head.epoch, first=first, texts=texts))
+    TopicEntry.objects.bulk_create(entries)
+    TopicHead.objects.bulk_create(
+        heads.values(),
+        update_conflicts=True,
+        unique_fields=["topic"],
+        update_fields=["position"],
+    )
+    return placed
+
+
+def _new_head(topic: str) -> TopicHead:
+    """A head for a topic that has none, beyond what it may have had before its head was lost."""
+    newest = TopicEntry.objects.filter(topic=topic).aggregate(newest=Max("position"))["newest"]
+    return TopicHead(topic=topic, position=newest or 0)
+
+
+def text_of(row: OutboxEvent, *, position: int, data: dict[str, Any]) -> str:
+    return frames.event(
+        position=position, type=row.type, at=instant(row.at), version=row.version, data=data
+    )
+
+
+def _routes(row: OutboxEvent) -> list[tuple[str, dict[str, Any]]]:
+    try:
+        return list(topics.route(events.rebuild(row.type, row.data, row.version)))
+    except Exception:
+        # An old row of a type that is gone, or a faulty projection: shown nowhere, the rest goes on.
+        logger.exception("Event %s cannot be shown on any topic", row)
+        return []
+
+
+def _deliver(rows: list[OutboxEvent]) -> None:
+    handled = [row.pk for row in rows if _handle(row)]
+    if handled:
+        OutboxEvent.objects.filter(pk__in=handled, handled_at=None).update(handled_at=Now())
+
+
+def _handle(row: OutboxEvent) -> bool:
+    """Call every receiver of the event; whether all of them took it."""
+    receivers = events.receivers_of(row.type)
+    try:
+        event = events.rebuild(row.type, row.data, row.version)
+    except (KeyError, TypeError) as error:
+        # Written by another version of the code, which may yet come to handle it.
+        logger.warning("Event %s is of no known form: %r", row, error)
+        return False
+    taken = True
+    for receiver in receivers:
+        try:
+            receiver(event)
+        except Exception:
+            # Whatever one receiver raises must not keep the event from the others.
+            logger.exception("Receiver %s failed on event %s", receiver.__qualname__, row)
+            taken = False
+    return taken
+
+
+_relay_thread = background.Worker("outbox-relay", relay)

@@ -1,0 +1,130 @@
+"""The ASGI application: HTTP by Django, the live socket, and who may open it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import urlsplit
+
+from channels.routing import ProtocolTypeRouter
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "incidentops.settings")
+_http = get_asgi_application()
+
+# What follows imports models, which the line above has made ready.
+from django.conf import settings  # noqa: E402
+from django.contrib import auth  # noqa: E402
+from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
+from django.http import HttpRequest  # noqa: E402
+from django.http.request import split_domain_port, validate_host  # noqa: E402
+
+from incidentops.access import roles, tokens  # noqa: E402
+from incidentops.realtime import sockets  # noqa: E402
+from incidentops.realtime.consumers import FORBIDDEN, NOT_FOUND, UNAUTHENTICATED, live  # noqa: E402
+from incidentops.realtime.sockets import Identity, Refused, Scope  # noqa: E402
+from incidentops.realtime.storage import in_database  # noqa: E402
+
+_PUBLIC = frozenset({"demo"}) if settings.PUBLIC_DEMO else frozenset()
+
+
+def _header(scope: Scope, name: bytes) -> str | None:
+    return next(
+        (value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name), None
+    )
+
+
+def _is_our_origin(origin: str, host: str) -> bool:
+    """Whether a page of this instance speaks: its public URL, or the very host that was called.
+
+    Another port of the same machine is another origin, though it is sent our cookies.
+    """
+    asked, public = urlsplit(origin), urlsplit(settings.PUBLIC_URL)
+    if asked.scheme not in ("http", "https") or not asked.netloc:
+        return False
+    if (asked.scheme, asked.netloc.lower()) == (public.scheme, public.netloc.lower()):
+        return True
+    domain, _ = split_domain_port(host)
+    return asked.netloc.lower() == host.lower() and validate_host(domain, settings.ALLOWED_HOSTS)
+
+
+async def authenticate(scope: Scope) -> Identity:
+    """Who opens this socket: by bearer token, else by session, else whom the demo is public for.
+
+    Raises:
+        Refused: a foreign origin, no credentials, or none that hold.
+    """
+    origin, authorization = _header(scope, b"origin"), _header(scope, b"authorization")
+    if origin is None:
+        if authorization is None:
+            raise Refused(FORBIDDEN, "Without an origin a token is needed.")
+    elif not _is_our_origin(origin, _header(scope, b"host") or ""):
+        raise Refused(FORBIDDEN, "This origin may not connect.")
+    if authorization is not None:
+        identity = await in_database(_token_identity)(authorization)
+    else:
+        identity = await in_database(_session_identity)(_header(scope, b"cookie") or "")
+    if isinstance(identity, Identity):
+        return identity
+    if _PUBLIC and authorization is None:
+        return Identity(subject="anonymous", credential="", permissions=frozenset(), public=_PUBLIC)
+    raise Refused(UNAUTHENTICATED, "Sign in, or send a valid token.")
+
+
+def _token_identity(authorization: str) -> Identity | None:
+    text = tokens.bearer(authorization)
+    token = tokens.authenticate(text) if text else None
+    if token is None:
+        return None
+    return Identity(
+        subject=token.subject,
+        credential=_credential(authorization),
+        permissions=roles.PERMISSIONS[roles.Role(token.role)],
+        public=_PUBLIC,
+    )
+
+
+def _session_identity(cookies: str) -> Identity | None:
+    try:
+        morsel = SimpleCookie(cookies).get(settings.SESSION_COOKIE_NAME)
+    except CookieError:
+        return None
+    if morsel is None:
+        return None
+    request = HttpRequest()
+    request.session = SessionStore(morsel.value)
+    user = auth.get_user(request)
+    if not user.is_authenticated:
+        return None
+    return Identity(
+        subject=f"user:{user.pk}",
+        credential=_credential(morsel.value),
+        permissions=roles.permissions_of(roles.roles_of(user)),
+        public=_PUBLIC,
+    )
+
+
+def _credential(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+_live = live(authenticate)
+
+
+async def _websocket(scope: Any, receive: Any, send: Any) -> None:
+    if scope["path"].rstrip("/") == "/dashboard/ws":
+        await _live(scope, receive, send)
+    else:
+        await receive()
+        await send({"type": "websocket.close", "code": NOT_FOUND})
+
+
+_router = ProtocolTypeRouter({"http": _http, "websocket": _websocket})
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """The router, and this process's report of itself from its first request on."""
+    sockets.here().start_gauge()
+    await _router(scope, receive, send)
