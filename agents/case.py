@@ -98,6 +98,16 @@ class PastIncident:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ActionOutcome:
+    """How an earlier execution of an action on a live service ended, verified on telemetry."""
+
+    action: str
+    service: str
+    is_success: bool
+    seconds_to_recover: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvidenceItem:
     """Something observed. `id` is a digest of the content, so the same observation is one row."""
 
@@ -167,6 +177,17 @@ class Proposal:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DecisionFact:
+    """What the ballots decided: `proposal` is None when they decided nothing."""
+
+    outcome: str
+    proposal: Proposal | None
+    reason: str
+    endorsers: tuple[str, ...] = ()
+    ballots: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Opinion:
     """One agent's scores of the frozen candidates: digest -> [0, 1], from its own evidence.
 
@@ -198,7 +219,9 @@ class Case:
     """All an agent may see, read once. `at` is the instant the case was read.
 
     `findings` are those of earlier phases of the same response, by agent. `missing` says, in
-    sentences for people, which telemetry could not be had and why.
+    sentences for people, which telemetry could not be had and why. `state` is the response's;
+    `candidates` and `decision` are there once they are frozen and made; `outcomes` are of actions
+    on the services in sight.
     """
 
     response_id: int
@@ -212,3 +235,7 @@ class Case:
     past: tuple[PastIncident, ...] = ()
     findings: dict[str, Finding] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    outcomes: tuple[ActionOutcome, ...] = ()
+    candidates: tuple[Proposal, ...] = ()
+    decision: DecisionFact | None = None
+    state: str = "running"

@@ -82,22 +82,29 @@ def _rolling(values: Array, window: int, relative_floor: float) -> Array:
     result = np.full(values.size, np.nan)
     first = int(np.argmax(~np.isnan(values))) if values.size else 0
     known = values[first:]
-    for t in range(WARM_UP, min(window, known.size)):
-        centre, scale = _location_and_scale(known[np.newaxis, :t], relative_floor)
-        result[first + t] = _clipped(known[t : t + 1] - centre, scale)[0]
-    if known.size > window:
-        past = sliding_window_view(known[:-1], window)
+    if known.size > WARM_UP:
+        padded = np.concatenate([np.full(window, np.nan), known[:-1]])
+        past = sliding_window_view(padded, window)[WARM_UP:]
         centre, scale = _location_and_scale(past, relative_floor)
-        result[first + window :] = _clipped(known[window:] - centre, scale)
+        result[first + WARM_UP :] = _clipped(known[WARM_UP:] - centre, scale)
     return result
 
 
 def _location_and_scale(rows: Array, relative_floor: float) -> tuple[Array, Array]:
-    centre = np.median(rows, axis=1)
-    mad = np.median(np.abs(rows - centre[:, np.newaxis]), axis=1)
-    floor = np.maximum(SD_FLOOR * rows.std(axis=1), relative_floor * np.abs(centre))
-    floor = np.maximum(floor, ROUNDING * np.abs(rows).max(axis=1))
+    """Median and floored scale of each row, NaN left out; every row has a number."""
+    counts = np.isfinite(rows).sum(axis=1)
+    centre = _medians(rows, counts)
+    mad = _medians(np.abs(rows - centre[:, np.newaxis]), counts)
+    floor = np.maximum(SD_FLOOR * np.nanstd(rows, axis=1), relative_floor * np.abs(centre))
+    floor = np.maximum(floor, ROUNDING * np.nanmax(np.abs(rows), axis=1))
     return centre, np.maximum(MAD_TO_SD * mad, floor)
+
+
+def _medians(rows: Array, counts: NDArray[np.int64]) -> Array:
+    """Sorting puts NaN last, so the middle of the numbers is found by their count."""
+    ordered, places = np.sort(rows, axis=1), np.arange(len(rows))
+    low, high = ordered[places, (counts - 1) // 2], ordered[places, counts // 2]
+    return np.asarray(low + (high - low) / 2)
 
 
 def _clipped(difference: Array, scale: Array) -> Array:
