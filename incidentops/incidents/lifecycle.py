@@ -13,8 +13,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, F, OuterRef, QuerySet
-from django.db.models.functions import Collate
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.timezone import now
 
 from incidentops.access import audit
@@ -33,7 +32,7 @@ from incidentops.realtime import outbox
 
 # Actors that are no one: what they do are facts about alerts, which stay off the audit chain.
 RECOVERY, CORRELATION = "recovery", "correlation"
-_FACTS = frozenset({RECOVERY, CORRELATION})
+FACTS = frozenset({RECOVERY, CORRELATION})
 
 # An alert's id, the incident's number, and the reason.
 Attachment = tuple[int, int, dict[str, Any]]
@@ -102,7 +101,7 @@ def acknowledge(incident: Incident, *, by: object, at: datetime | None = None) -
         incident.acknowledged_at = incident.acknowledged_at or at or now()
         if incident.assignee is None and isinstance(by, User):
             incident.assignee = by
-        _commit(incident, "incident.acknowledged", f"Acknowledged by {by}.", by=by)
+        commit(incident, "incident.acknowledged", f"Acknowledged by {by}.", by=by)
     return incident
 
 
@@ -114,7 +113,7 @@ def assign(incident: Incident, *, to: User | None, by: object) -> Incident:
         incident.assignee = to
         text = f"Assigned to {to} by {by}." if to else f"Assignment taken back by {by}."
         detail = {"assignee": to.get_username() if to else None}
-        _commit(incident, "incident.assigned", text, by=by, detail=detail)
+        commit(incident, "incident.assigned", text, by=by, detail=detail)
     return incident
 
 
@@ -124,7 +123,7 @@ def mitigate(incident: Incident, *, by: object, at: datetime | None = None) -> I
         incident = lock(incident)
         _transition(incident, Status.MITIGATED)
         incident.mitigated_at = incident.mitigated_at or at or now()
-        _commit(incident, "incident.mitigated", f"Mitigated by {by}.", by=by)
+        commit(incident, "incident.mitigated", f"Mitigated by {by}.", by=by)
     return incident
 
 
@@ -139,7 +138,7 @@ def resolve(
         incident.snoozed_until = None
         _retire_alerts(incident)
         text = f"Resolved by {by}." + (f" {reason}" if reason else "")
-        _commit(incident, "incident.resolved", text, by=by)
+        commit(incident, "incident.resolved", text, by=by)
     return incident
 
 
@@ -150,7 +149,7 @@ def close(incident: Incident, *, by: object, at: datetime | None = None) -> Inci
         _transition(incident, Status.CLOSED)
         incident.closed_at = at or now()
         _retire_alerts(incident)
-        _commit(incident, "incident.closed", f"Closed by {by}.", by=by)
+        commit(incident, "incident.closed", f"Closed by {by}.", by=by)
     return incident
 
 
@@ -177,14 +176,14 @@ def reopen(incident: Incident, *, by: object, reason: str = "") -> Incident:
         _revive_alerts(incident)
         incident.alert_count = count_alerts(incident)
         text = f"Reopened by {by}." + (f" {reason}" if reason else "")
-        _commit(incident, "incident.reopened", text, by=by, detail={"from": was.value})
+        commit(incident, "incident.reopened", text, by=by, detail={"from": was.value})
     return incident
 
 
 def comment(incident: Incident, *, by: object, text: str) -> Incident:
     with transaction.atomic():
         incident = lock(incident)
-        _commit(incident, "incident.commented", text, by=by)
+        commit(incident, "incident.commented", text, by=by)
     return incident
 
 
@@ -204,7 +203,7 @@ def change_severity(incident: Incident, *, severity: str, by: object) -> Inciden
             return incident
         was, incident.severity = incident.severity, severity
         incident.is_severity_fixed = True
-        _commit(
+        commit(
             incident,
             "incident.severity",
             f"Severity changed from {was} to {severity} by {by}.",
@@ -221,7 +220,7 @@ def snooze(incident: Incident, *, until: datetime | None, by: object) -> Inciden
         _demand_open(incident, "snoozed")
         incident.snoozed_until = until
         text = f"Snoozed until {until:%Y-%m-%d %H:%M} UTC by {by}." if until else f"Woken by {by}."
-        _commit(incident, "incident.snoozed", text, by=by, detail={"until": instant(until)})
+        commit(incident, "incident.snoozed", text, by=by, detail={"until": instant(until)})
     return incident
 
 
@@ -233,7 +232,7 @@ def set_impact_start(incident: Incident, *, at: datetime, by: object) -> Inciden
         if incident.impact_start == at:
             return incident
         incident.impact_start = at
-        _commit(
+        commit(
             incident,
             "incident.impact",
             f"Impact began {at:%Y-%m-%d %H:%M:%S} UTC, says {by}.",
@@ -271,9 +270,9 @@ def merge(incident: Incident, *, into: Incident, by: object) -> Incident:
         _absorb(into, incident)
         detail = {"into": into.number, "from": incident.number, "alerts": moved}
         text = f"Incident {incident.number} with {_alerts(moved)} merged in by {by}."
-        _commit(into, "incident.merged", text, by=by, detail=detail, is_audited=False)
+        commit(into, "incident.merged", text, by=by, detail=detail, is_audited=False)
         text = f"Merged into incident {into.number} by {by}."
-        _commit(incident, "incident.merged", text, by=by, detail=detail)
+        commit(incident, "incident.merged", text, by=by, detail=detail)
     return incident
 
 
@@ -320,7 +319,7 @@ def split(
             },
         )
         incident.alert_count = count_alerts(incident)
-        _commit(
+        commit(
             incident,
             "incident.split",
             f"{_alerts(len(alerts))} moved to incident {new.number} by {by}.",
@@ -334,15 +333,14 @@ def split(
 
 
 def lock_alerts(alerts: QuerySet[Alert]) -> None:
-    """Lock alerts in the order in which intake does: by source, then fingerprint in code points.
+    """Lock alerts in the order in which intake does: by source, then fingerprint.
 
     Whoever changes several alerts at once locks them in this order, or two could wait for each
     other. SQLite has one writer at a time and needs no order.
     """
     if connection.vendor != "postgresql":
         return
-    ordered = alerts.annotate(_fingerprint=Collate(F("fingerprint"), "C"))
-    ordered = ordered.order_by("source_id", "_fingerprint", "pk")
+    ordered = alerts.order_by("source_id", "fingerprint", "pk")
     list(ordered.select_for_update(of=("self",), no_key=True).values_list("pk", flat=True))
 
 
@@ -412,7 +410,7 @@ def _take_back(incident: Incident, other: Incident, *, by: object) -> None:
     moved = _move_alerts(brought, to=incident, reason=lambda alert: alert.merge_reason["before"])
     other.alert_count = count_alerts(other)
     text = f"Incident {incident.number} was reopened by {by} and took {_alerts(moved)} back."
-    _commit(other, "incident.split", text, by=by, detail={"to": incident.number}, is_audited=False)
+    commit(other, "incident.split", text, by=by, detail={"to": incident.number}, is_audited=False)
 
 
 def _absorb(into: Incident, incident: Incident) -> None:
@@ -491,7 +489,7 @@ def _save_as_only_open_one(incident: Incident, **how: bool) -> None:
         ) from None
 
 
-def _commit(
+def commit(
     incident: Incident,
     kind: str,
     text: str,
@@ -519,7 +517,7 @@ def _commit(
 
 
 def _audit(kind: str, incident: Incident, by: object, detail: dict[str, Any] | None) -> None:
-    if str(by) not in _FACTS:
+    if str(by) not in FACTS:
         audit.record(kind, actor=by, target=f"incident:{incident.number}", detail=detail)
 
 
