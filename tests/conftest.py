@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 
 def pytest_configure() -> None:
     """Let the flush after transactional tests empty append-only tables.
@@ -37,3 +39,26 @@ def pytest_configure() -> None:
         ]
 
     SQLite.sql_flush, PostgreSQL.sql_flush = sql_flush, sql_truncate
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """On SQLite, a file: threads wait for each other only there, in memory they fail at once."""
+    from django.conf import settings
+    from django.db import connections
+
+    database = connections["default"].settings_dict
+    if database["ENGINE"].endswith("sqlite3"):
+        database["TEST"]["NAME"] = str(settings.VAR / "test.sqlite3")
+        # Tests survive no power failure.
+        database["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _static_files_by_their_own_names() -> None:
+    """Nothing is collected for tests, so there is no manifest of hashed names."""
+    from django.conf import settings
+
+    settings.STORAGES["staticfiles"] = {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+    }

@@ -28,6 +28,8 @@ os.environ |= {
     "IOP_LOG_LEVEL": "WARNING",
 }
 os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "")
+# Where collected static files would be; WhiteNoise warns when there is no such directory.
+(_VAR / "static").mkdir()
 
 
 def _private_server() -> str:
