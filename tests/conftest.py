@@ -55,10 +55,11 @@ def django_db_modify_db_settings() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _static_files_by_their_own_names() -> None:
-    """Nothing is collected for tests, so there is no manifest of hashed names."""
+def _cheap_settings() -> None:
+    """Nothing is collected for tests, so there is no manifest of hashed names; passwords are cheap."""
     from django.conf import settings
 
     settings.STORAGES["staticfiles"] = {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
     }
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -125,9 +125,7 @@ class MemberAdmin(UserAdmin):  # type: ignore[type-arg]  # not subscriptable at 
         with transaction.atomic():
             names = sorted(str(user) for user in queryset)
             super().delete_queryset(request, queryset)
-            audit.record(
-                "user.delete", actor=request.user, target="users", detail={"names": names}
-            )
+            audit.record("user.delete", actor=request.user, target="users", detail={"names": names})
 
     def _named(self, pk: str) -> str:
         return str(User.objects.filter(pk=pk).first() or pk)

@@ -6,12 +6,10 @@ signals. Nothing else hangs on them.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from django.contrib.auth.models import Group, User
 from django.contrib.auth.signals import user_logged_out
-from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, pre_delete, pre_save
 
 from incidentops.realtime import control
@@ -27,13 +25,8 @@ def watch() -> None:
     pre_delete.connect(_on_group_deleted, sender=Group)
 
 
-def of(user_id: int) -> str:
-    """The name under which a user's sockets are closed."""
-    return f"user:{user_id}"
-
-
 def _close(user_id: int) -> None:
-    transaction.on_commit(partial(control.revoke, of(user_id)), robust=True)
+    control.revoke(f"user:{user_id}")
 
 
 def _on_sign_out(user: User | None, **kwargs: Any) -> None:
@@ -56,9 +49,7 @@ def _on_delete(instance: User, **kwargs: Any) -> None:
     _close(instance.pk)
 
 
-def _on_roles(
-    instance: User | Group, action: str, pk_set: set[int] | None, **kwargs: Any
-) -> None:
+def _on_roles(instance: User | Group, action: str, pk_set: set[int] | None, **kwargs: Any) -> None:
     if action not in ("post_add", "post_remove", "pre_clear"):
         return
     if isinstance(instance, User):

@@ -103,7 +103,7 @@ def revoke(token: ApiToken, by: object) -> ApiToken:
             return token
         token.revoked_at = now()
         token.save(update_fields=["revoked_at"])
-        transaction.on_commit(lambda: control.revoke(token.subject), robust=True)
+        control.revoke(token.subject)
         audit.record(
             "token.revoke", actor=by, target=f"token:{token.name}", detail={"id": token.pk}
         )

@@ -91,4 +91,3 @@ _swagger = _Swagger.as_view()
 def docs(request: HttpRequest) -> HttpResponse:
     """The API's description for people; the page asks for the machine's form itself."""
     return _swagger(request)
-

@@ -4,27 +4,30 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('access', '0001_initial'),
+        ("access", "0001_initial"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='apitoken',
-            name='name',
+            model_name="apitoken",
+            name="name",
             field=models.CharField(max_length=80),
         ),
         migrations.AddIndex(
-            model_name='auditentry',
-            index=models.Index(fields=['target', '-sequence'], name='audit_by_target'),
+            model_name="auditentry",
+            index=models.Index(fields=["target", "-sequence"], name="audit_by_target"),
         ),
         migrations.AddIndex(
-            model_name='auditentry',
-            index=models.Index(fields=['actor', '-sequence'], name='audit_by_actor'),
+            model_name="auditentry",
+            index=models.Index(fields=["actor", "-sequence"], name="audit_by_actor"),
         ),
         migrations.AddConstraint(
-            model_name='apitoken',
-            constraint=models.UniqueConstraint(condition=models.Q(('revoked_at', None)), fields=('name',), name='token_name_in_use_once'),
+            model_name="apitoken",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("revoked_at", None)),
+                fields=("name",),
+                name="token_name_in_use_once",
+            ),
         ),
     ]

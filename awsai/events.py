@@ -1,0 +1,18 @@
+"""What happens in the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from incidentops.realtime.events import Event, register
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class AwsCallRecorded(Event):
+    """`version` is the row's place in the ledger; `call` the row as the API shows it."""
+
+    type: ClassVar[str] = "awsai.call"
+    incident: int | None
+    call: dict[str, Any]

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import IntegrityError, connection, connections, transaction
+
+from awsai import ledger
+from awsai.models import AwsCall
+from incidentops.access import append_only, chain
+from incidentops.realtime import topics
+from incidentops.realtime.models import OutboxEvent
+from tests.factories import make_token
+
+pytestmark = pytest.mark.django_db
+STARTED = datetime(2026, 11, 22, 12, 0, 0, 250_000, tzinfo=UTC)
+
+
+def record(**fields: Any) -> AwsCall:
+    given = {
+        "service": "bedrock-claude",
+        "operation": "Converse",
+        "provider": "emulator",
+        "outcome": "succeeded",
+        "started_at": STARTED,
+        "latency_ms": 420,
+        "nano_usd": 0,
+        "list_price_nano_usd": 3_000_250,
+        "tokens": {"input": 1000, "output": 20},
+        "incident_number": 7,
+        "agent": "diagnosis",
+    }
+    return ledger.record(**(given | fields))
+
+
+def get(client, path: str, role: str = "auditor"):
+    return client.get(path, headers={"Authorization": f"Bearer {make_token(role)}"})
+
+
+def test_a_call_is_chained_and_told():
+    first, second = record(), record(latency_ms=None)
+    assert second.previous_hash == first.hash
+    assert chain.verify(AwsCall).count == 2
+    event = OutboxEvent.objects.order_by("pk").first()
+    assert event.type == "awsai.call"
+    assert event.version == 1
+    assert event.data["call"]["list_price_nano_usd"] == 3_000_250
+    assert [row["id"] for row in topics.snapshot("transparency")["calls"]] == [2, 1]
+
+
+def test_a_kind_of_token_without_a_column_is_refused():
+    with pytest.raises(ValueError, match="thinking"):
+        record(tokens={"thinking": 3})
+
+
+def test_the_database_refuses_to_rewrite_the_ledger():
+    record()
+    with pytest.raises(IntegrityError, match="never changed"), transaction.atomic():
+        AwsCall.objects.update(nano_usd=1)
+    with pytest.raises(IntegrityError, match="never changed"), transaction.atomic():
+        connection.cursor().execute("DELETE FROM awsai_awscall")
+
+
+def test_a_changed_price_is_found_and_named():
+    for _ in range(4):
+        record()
+    call_command("verify_ledger")
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            for name in append_only.triggers_of(connection, "awsai_awscall"):
+                cursor.execute(f"DROP TRIGGER {name}")
+        else:
+            cursor.execute("ALTER TABLE awsai_awscall DISABLE TRIGGER USER")
+        cursor.execute("UPDATE awsai_awscall SET list_price_nano_usd = 1 WHERE sequence = 3")
+    with pytest.raises(CommandError, match="row 3"):
+        call_command("verify_ledger")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_concurrent_calls_make_one_line():
+    def work(_: int) -> None:
+        try:
+            for _turn in range(5):
+                record()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+    assert chain.verify(AwsCall).count == 30
+    assert chain.verify(AwsCall).is_sound
+
+
+def test_rows_are_shown_as_promised(client):
+    record(units={"characters": 300})
+    (row,) = get(client, "/api/v1/awsai/calls/").json()["results"]
+    assert row == {
+        "id": 1,
+        "request_id": "",
+        "service": "bedrock-claude",
+        "operation": "Converse",
+        "provider": "emulator",
+        "model_requested": "",
+        "model_invoked": "",
+        "incident": 7,
+        "agent": "diagnosis",
+        "outcome": "succeeded",
+        "attempts": 1,
+        "tokens": {"input": 1000, "output": 20, "cache_read": 0, "cache_write": 0},
+        "units": {"characters": 300},
+        "nano_usd": 0,
+        "list_price_nano_usd": 3_000_250,
+        "price_version": "",
+        "latency_ms": 420,
+        "started_at": "2026-11-22T12:00:00.250000Z",
+    }
+    assert get(client, "/api/v1/awsai/calls/?incident=8").json()["results"] == []
+
+
+def test_an_empty_ledger_says_so(client):
+    summary = get(client, "/api/v1/awsai/summary/").json()
+    assert summary["calls"] == summary["nano_usd"] == summary["list_price_nano_usd"] == 0
+    assert summary["latency_ms"] is None
+    assert summary["latency_ms_reason"] == "No call was made yet."
+    assert summary["by_provider"] == {}
+    services = get(client, "/api/v1/awsai/services/").json()
+    assert len(services) == 8
+    assert {row["provider"] for row in services} == {"not called"}
+    assert {(row["calls"], row["last_call_at"], row["latency_ms"]) for row in services} == {
+        (0, None, None)
+    }
+    assert get(client, "/api/v1/awsai/prices/").json() == []
+
+
+def test_figures_come_from_the_rows(client):
+    record(latency_ms=100)
+    record(latency_ms=200, provider="aws", nano_usd=5, outcome="throttled")
+    record(service="textract", latency_ms=None, incident_number=None)
+    summary = get(client, "/api/v1/awsai/summary/", "responder").json()
+    assert (summary["calls"], summary["failures"], summary["nano_usd"]) == (3, 1, 5)
+    assert summary["latency_ms"] == 150
+    assert summary["by_provider"] == {"aws": 1, "emulator": 2}
+    assert get(client, "/api/v1/awsai/summary/?incident=7").json()["calls"] == 2
+    assert get(client, "/api/v1/awsai/summary/?incident=x").status_code == 400
+    rows = {row["service"]: row for row in get(client, "/api/v1/awsai/services/").json()}
+    assert rows["bedrock-claude"]["provider"] == "aws, emulator"
+    assert rows["textract"]["latency_ms"] is None
+    assert rows["textract"]["latency_ms_reason"]
+    assert rows["comprehend"]["calls"] == 0
+
+
+def test_the_ledger_itself_is_for_auditors(client):
+    assert get(client, "/api/v1/awsai/calls/", "responder").status_code == 403
+    assert get(client, "/api/v1/awsai/calls/", "admin").status_code == 200
