@@ -52,6 +52,8 @@ def server_command(directory: Path, *, port: int, password: str, durable: bool =
                 f"dir {directory.resolve()}",
                 f"appendonly {'yes' if durable else 'no'}",
                 'save ""',
+                # Its notices are no concern of whoever watches the product's log.
+                f"logfile {directory.resolve() / 'server.log'}",
                 "client-output-buffer-limit pubsub 64mb 32mb 30",
                 "",
             ]

@@ -140,7 +140,7 @@ def beat(environ: dict[str, str]) -> Child:
 
 
 def _celery() -> list[str]:
-    return [sys.executable, "-m", "celery", "-A", "incidentops"]
+    return [sys.executable, "-m", "celery", "-A", "incidentops", "--quiet"]
 
 
 def wait_for_redis(url: str) -> None:

@@ -5,6 +5,7 @@ Everything that varies between instances is a variable of `environment.REGISTRY`
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,6 @@ CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
 # --- Applications -----------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "daphne",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -114,6 +114,7 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "csp.context_processors.nonce",
+                "incidentops.dashboards.context.page",
             ],
         },
     }
@@ -332,6 +333,11 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
 }
 
+# --- Agents -----------------------------------------------------------------------------------
+
+# The package whose modules speak for the agents, one module an agent.
+SPECIALISTS = "agents.specialists"
+
 # --- AI services ------------------------------------------------------------------------------
 
 AWSAI_PROVIDER = environment.read_choice("IOP_AWSAI", ("local", "emulator", "aws"))
@@ -357,16 +363,34 @@ vars().update(environ.Env.email_url_config(environment.read("IOP_EMAIL_URL")))
 DEFAULT_FROM_EMAIL = environment.read("IOP_EMAIL_FROM")
 EMAIL_RECIPIENTS = environment.read_list("IOP_EMAIL_TO")
 
+
+def _is_no_probe(record: logging.LogRecord) -> bool:
+    """False for the 503 of /readyz: that is its answer, not a failure to be logged."""
+    request = getattr(record, "request", None)
+    return getattr(request, "path", "") != "/readyz"
+
+
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {
+        "no_probes": {"()": "django.utils.log.CallbackFilter", "callback": _is_no_probe},
+    },
     "formatters": {
         "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"secrets": {"()": "incidentops.redaction.HideIntakeSecrets"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["secrets"],
+        }
+    },
     "root": {"handlers": ["stderr"], "level": environment.read("IOP_LOG_LEVEL")},
     "loggers": {
         "daphne": {"level": "WARNING"},
+        "django.request": {"filters": ["no_probes"]},
         "axes": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
     },
