@@ -76,6 +76,9 @@ def counts(cards: Iterable[Card]) -> dict[str, int]:
     """Open incidents by severity."""
     tally = dict.fromkeys(SEVERITIES, 0)
     for card in cards:
-        if card["status"] in ("triggered", "acknowledged", "mitigated") and card["severity"] in tally:
+        if (
+            card["status"] in ("triggered", "acknowledged", "mitigated")
+            and card["severity"] in tally
+        ):
             tally[card["severity"]] += 1
     return tally

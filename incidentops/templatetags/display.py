@@ -14,6 +14,7 @@ from django.utils.timezone import now
 
 register = template.Library()
 
+UNKNOWN = "\N{EN DASH}"
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _WORDS = {"awaiting_approval": "awaiting approval", "NO_ACTION": "no action"}
 
@@ -29,9 +30,9 @@ def _moment(value: object) -> datetime | None:
 
 @register.filter
 def span(seconds: float | None) -> str:
-    """A duration in its two largest units: "42 s", "3 min 12 s", "2 h 5 min"; "–" when unknown."""
+    """A duration in its two largest units: "42 s", "3 min 12 s", "2 h 5 min"; a dash when unknown."""
     if seconds is None:
-        return "–"
+        return UNKNOWN
     if abs(seconds) < 1:
         return f"{seconds * 1000:.0f} ms"
     if abs(seconds) < 60:
@@ -41,7 +42,9 @@ def span(seconds: float | None) -> str:
         if left >= size:
             small, small_unit = {"d": (3_600, "h"), "h": (60, "min"), "min": (1, "s")}[unit]
             rest = left % size // small
-            return f"{left // size} {unit} {rest} {small_unit}" if rest else f"{left // size} {unit}"
+            return (
+                f"{left // size} {unit} {rest} {small_unit}" if rest else f"{left // size} {unit}"
+            )
     return f"{left} s"
 
 
@@ -50,7 +53,7 @@ def instant(value: object) -> SafeString | str:
     """An absolute time in UTC that scripts may show in the reader's zone."""
     at = _moment(value)
     if at is None:
-        return "–"
+        return UNKNOWN
     at = at.astimezone(UTC)
     return format_html(
         '<time datetime="{}">{}</time>',
@@ -64,7 +67,7 @@ def age(value: object) -> SafeString | str:
     """How long ago; scripts keep it current."""
     at = _moment(value)
     if at is None:
-        return "–"
+        return UNKNOWN
     at = at.astimezone(UTC)
     return format_html(
         '<time class="age" data-age datetime="{}" title="{}">{}</time>',
@@ -76,10 +79,10 @@ def age(value: object) -> SafeString | str:
 
 @register.simple_tag
 def between(start: object, end: object) -> str:
-    """The time from one instant to another; "–" when either is unknown."""
+    """The time from one instant to another; a dash when either is unknown."""
     first, last = _moment(start), _moment(end)
     if first is None or last is None:
-        return "–"
+        return UNKNOWN
     return span((last - first).total_seconds())
 
 
@@ -94,7 +97,7 @@ def word(value: object) -> str:
 def number(value: object) -> str:
     """A measured value with four significant digits and a thousands separator."""
     if value is None or not isinstance(value, int | float):
-        return "–"
+        return UNKNOWN
     if isinstance(value, int):
         return f"{value:,}"
     if value == 0 or 1e-3 <= abs(value) < 1e7:
@@ -108,7 +111,7 @@ def number(value: object) -> str:
 def measured(value: float | None, unit: str) -> str:
     """A value in its unit, as the tiles of /demo write it."""
     if value is None:
-        return "–"
+        return UNKNOWN
     if unit in ("s", "seconds"):
         return span(value)
     if unit in ("ratio", "share", "fraction"):
@@ -153,5 +156,27 @@ PHASES = (
 
 @register.simple_tag
 def phase_number(phase: str) -> int | str:
-    """1 to 7; "–" for what is no phase."""
-    return PHASES.index(phase) + 1 if phase in PHASES else "–"
+    """1 to 7; a dash for what is no phase."""
+    return PHASES.index(phase) + 1 if phase in PHASES else UNKNOWN
+
+
+@register.filter
+def cell(value: object) -> str:
+    """A JSON value in a table: numbers rounded, lists joined, nothing as a dash."""
+    if value is None or value == "":
+        return UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return number(value)
+    if isinstance(value, list):
+        return ", ".join(cell(part) for part in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={cell(part)}" for key, part in value.items())
+    return str(value)
+
+
+@register.filter
+def nano_usd(value: int) -> str:
+    """Dollars from nano-dollars, to the last digit that counts."""
+    return f"${value / 1_000_000_000:,.6f}"

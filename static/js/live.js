@@ -9,7 +9,9 @@ const SILENT_AFTER_MS = 40_000;
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 30_000;
 const STALE_AFTER_MS = 15_000;
-const WHOLE_AFTER_MS = 300;
+const WHOLE_AFTER_MS = 150;
+// The server allows a socket two resumes a second, for all its topics together.
+const WHOLE_EVERY_MS = 1_200;
 const SIGNED_OUT = [4401, 4403];
 
 /**
@@ -60,8 +62,11 @@ export class Live extends EventTarget {
     this.unacknowledged = new Map();
     /** @type {Map<string, number>} timers of topics whose snapshot was asked for */
     this.asked = new Map();
+    /** @type {Map<string, number>} when a topic's snapshot was last asked for */
+    this.askedAt = new Map();
     /** @type {Set<string>} */
     this.topics = new Set();
+    this.wasRevoked = false;
     this.retryTimer = 0;
     this.ackTimer = 0;
   }
@@ -96,7 +101,9 @@ export class Live extends EventTarget {
   #lost(code) {
     this.socket = null;
     this.unacknowledged.clear();
-    if (SIGNED_OUT.includes(code)) {
+    const mayReturn = this.wasRevoked;
+    this.wasRevoked = false;
+    if (SIGNED_OUT.includes(code) && !mayReturn) {
       this.#tell({ state: "off", since: this.status.since ?? Date.now(), reason: "signed out" });
       return;
     }
@@ -123,8 +130,6 @@ export class Live extends EventTarget {
     switch (frame.type) {
       case "snapshot":
         this.topics.add(frame.topic);
-        clearTimeout(this.asked.get(frame.topic));
-        this.asked.delete(frame.topic);
         this.#storeOf(frame.topic).replace(frame);
         this.#tell({ state: "live", attempt: 0, since: null, reason: "" });
         this.#acknowledge(frame.topic);
@@ -140,6 +145,8 @@ export class Live extends EventTarget {
         this.#tell({ rttMs: performance.now() - frame.t });
         break;
       case "revoked":
+        // Rights changed; whoever may still read is let in again.
+        this.wasRevoked = true;
         this.#tell({ state: "reconnecting", since: Date.now(), reason: "rights changed" });
         break;
     }
@@ -172,13 +179,18 @@ export class Live extends EventTarget {
    */
   #askWhole(topic) {
     if (this.asked.has(topic)) return;
+    const wait = Math.max(
+      WHOLE_AFTER_MS,
+      (this.askedAt.get(topic) ?? -WHOLE_EVERY_MS) + WHOLE_EVERY_MS - performance.now(),
+    );
     this.asked.set(
       topic,
       window.setTimeout(() => {
         this.asked.delete(topic);
+        this.askedAt.set(topic, performance.now());
         // No epoch is empty, so the answer is a snapshot.
         this.#send({ type: "resume", topic, epoch: "", position: 0 });
-      }, WHOLE_AFTER_MS),
+      }, wait),
     );
   }
 

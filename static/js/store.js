@@ -34,7 +34,7 @@ const WHOLE = {
     "communication.sent",
   ],
   transparency: ["phase.changed", "evidence.added", "ballot.cast", "decision.made", "agent.state"],
-  demo: ["kpis.updated", "incident.opened", "incident.updated", "incident.resolved"],
+  demo: [],
 };
 
 export class Store extends EventTarget {
@@ -110,11 +110,13 @@ export function reduce(topic, state, event) {
     case "incident.resolved":
     case "alert.attached":
       if (topic.startsWith("incident:")) return withIncident(state, data.incident);
-      return state.incidents ? { ...state, incidents: withCard(state.incidents, data.incident) } : state;
+      return state.incidents
+        ? settled({ ...state, incidents: withCard(state.incidents, data.incident) })
+        : state;
     case "phase.changed":
       if (topic.startsWith("incident:")) return { ...state, response: withPhase(state.response, data) };
       return topic === "ops" && state.responses
-        ? { ...state, responses: withResponse(state.responses, data) }
+        ? settled({ ...state, responses: withResponse(state.responses, data) })
         : state;
     case "agent.state":
       return state.agents ? { ...state, agents: withAgent(state.agents, data) } : state;
@@ -122,6 +124,8 @@ export function reduce(topic, state, event) {
       return (state.health?.version ?? 0) > event.version
         ? state
         : { ...state, health: { ...data.health, version: event.version } };
+    case "kpis.updated":
+      return topic === "demo" ? { ...state, ...data } : { ...state, kpis: data.kpis };
     default:
       return state;
   }
@@ -187,6 +191,28 @@ function withPhase(response, data) {
         : row,
     ),
   };
+}
+
+/**
+ * The board follows a response while its incident is open or it is still at work.
+ * @param {State} state
+ */
+function settled(state) {
+  if (!state.responses) return state;
+  const open = new Set(
+    state.incidents.filter((/** @type {Card} */ card) => isOpen(card)).map((/** @type {Card} */ card) => card.number),
+  );
+  return {
+    ...state,
+    responses: state.responses.filter(
+      (/** @type {State} */ row) => row.state === "running" || open.has(row.incident),
+    ),
+  };
+}
+
+/** @param {Card} card */
+export function isOpen(card) {
+  return ["triggered", "acknowledged", "mitigated"].includes(card.status);
 }
 
 /**

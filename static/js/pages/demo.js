@@ -1,0 +1,3 @@
+// The numbers.
+
+import "../panels/numbers.js";

@@ -1,0 +1,5 @@
+// What the swarm does, step by step.
+
+import "../panels/picker.js";
+import "../panels/rail.js";
+import "../panels/response.js";

@@ -1,0 +1,135 @@
+// The parts of the incident page that the incidents themselves tell: head, timeline, alerts.
+
+import { html, nothing } from "../../vendor/lit/index.js";
+import { repeat } from "../../vendor/lit-html/directives/repeat.js";
+import { between } from "../format.js";
+import { age, Panel, s, severity, tag, time } from "./panel.js";
+
+class IncidentHead extends Panel {
+  render() {
+    const incident = this.state.incident;
+    return html`
+      <div class="row">
+        ${severity(incident.severity)} ${tag(incident.status)}
+        ${incident.origin === "gameday" ? tag("game day", "") : nothing}
+        ${incident.merged_into
+          ? html`<span>merged into <a href="/incidents/${incident.merged_into}/">#${incident.merged_into}</a></span>`
+          : nothing}
+        ${incident.snoozed_until
+          ? html`<span class="tag">snoozed until ${time(incident.snoozed_until)}</span>`
+          : nothing}
+        ${incident.reopen_count
+          ? html`<span class="tag">reopened ${incident.reopen_count} time${s(incident.reopen_count)}</span>`
+          : nothing}
+      </div>
+      <h1>#${incident.number} ${incident.title}</h1>
+      <p class="muted">
+        ${incident.service || "No service named"} · owner: ${incident.assignee ?? "nobody"} ·
+        <span class="num">${incident.alert_count}</span> alert${s(incident.alert_count)}
+      </p>
+      ${this.#stamps(incident)}
+    `;
+  }
+
+  /** @param {import("../store.js").Card} incident */
+  #stamps(incident) {
+    /** @param {string | null} at */
+    const after = (at) => `after ${between(incident.detected_at, at)}`;
+    const none = (/** @type {unknown} */ text) => html`<span class="muted">${text}</span>`;
+    const rows = [
+      ["Impact since", incident.impact_start ? time(incident.impact_start) : none("unknown")],
+      ["Detected", time(incident.detected_at)],
+      ["Received", time(incident.received_at)],
+      ["Acknowledged", incident.acknowledged_at ? after(incident.acknowledged_at) : none("not yet")],
+      ["Mitigated", incident.mitigated_at ? after(incident.mitigated_at) : none("not marked")],
+      [
+        "Resolved",
+        incident.resolved_at ? after(incident.resolved_at) : none(html`open for ${age(incident.detected_at)}`),
+      ],
+      ["Closed", incident.closed_at ? time(incident.closed_at) : none("not yet")],
+    ];
+    return html`<dl class="stamps">
+      ${rows.map(([term, value]) => html`<div><dt>${term}</dt><dd>${value}</dd></div>`)}
+    </dl>`;
+  }
+}
+
+class IncidentTimeline extends Panel {
+  render() {
+    /** @type {any[]} */
+    const entries = this.state.timeline ?? [];
+    return html`<ol class="plain timeline">
+      ${entries.map(
+        (entry) => html`<li>
+          <p>${entry.text}</p>
+          <p class="muted small">${time(entry.at)} · ${entry.actor} · ${entry.kind}</p>
+        </li>`,
+      )}
+      ${entries.length ? nothing : html`<li class="muted">Nothing has happened yet.</li>`}
+    </ol>`;
+  }
+}
+
+class IncidentAlerts extends Panel {
+  render() {
+    /** @type {any[]} */
+    const alerts = this.state.alerts ?? [];
+    if (!alerts.length) {
+      return html`<p class="muted">No alerts: this incident was opened by hand, or its alerts were moved.</p>`;
+    }
+    const { number, alert_count: total } = this.state.incident;
+    return html`
+      <div class="scroll" tabindex="0" role="region" aria-label="Alerts of this incident">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Alert</th>
+              <th scope="col">State</th>
+              <th scope="col">Since</th>
+              <th scope="col" class="num">Times</th>
+              <th scope="col">Why it is here</th>
+            </tr>
+          </thead>
+          <tbody>
+            ${repeat(
+              alerts,
+              (alert) => alert.id,
+              (alert) => this.#row(alert),
+            )}
+          </tbody>
+        </table>
+      </div>
+      ${total > alerts.length
+        ? html`<p class="muted">
+            The newest ${alerts.length} are shown; <a href="/api/v1/incidents/${number}/alerts/">all alerts</a>.
+          </p>`
+        : nothing}
+    `;
+  }
+
+  /** @param {any} alert */
+  #row(alert) {
+    return html`<tr class="row-target" id="alert-${alert.id}">
+      <td>
+        ${severity(alert.severity)} ${alert.title}
+        ${alert.description ? html`<div class="muted">${alert.description}</div>` : nothing}
+        <details>
+          <summary>Labels</summary>
+          <dl class="facts small">
+            ${Object.entries(alert.labels).map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}
+            <dt>fingerprint</dt>
+            <dd class="mono">${alert.fingerprint}</dd>
+          </dl>
+        </details>
+      </td>
+      <td>${tag(alert.status)}</td>
+      <td>${time(alert.starts_at ?? alert.received_at)}</td>
+      <td class="num">${alert.count}</td>
+      <td>${alert.merge_reason?.explanation ?? "Reason not recorded."}</td>
+    </tr>`;
+  }
+}
+
+customElements.define("incident-head", IncidentHead);
+customElements.define("incident-timeline", IncidentTimeline);
+customElements.define("incident-alerts", IncidentAlerts);
