@@ -373,13 +373,13 @@ def _is_no_probe(record: logging.LogRecord) -> bool:
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {
-        "no_probes": {"()": "django.utils.log.CallbackFilter", "callback": _is_no_probe},
-    },
     "formatters": {
         "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
     },
-    "filters": {"secrets": {"()": "incidentops.redaction.HideIntakeSecrets"}},
+    "filters": {
+        "secrets": {"()": "incidentops.redaction.HideIntakeSecrets"},
+        "no_probes": {"()": "django.utils.log.CallbackFilter", "callback": _is_no_probe},
+    },
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
