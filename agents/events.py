@@ -82,3 +82,14 @@ class CommunicationSent(_ResponseEvent):
     recipient: str
     subject: str
     state: str
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class ApprovalDecided(_ResponseEvent):
+    """A person spoke on a plan; `state` is what the approval became by it."""
+
+    type: ClassVar[str] = "approval.decided"
+    approval: int
+    state: str
+    person: str

@@ -63,7 +63,9 @@ class Response(models.Model):
 
     `urgency` is the severity's rank when the work was last queued: 0 goes first.
     `parallel_remaining` counts the parallel phases that have not finished; whoever brings it to
-    zero unlocks consensus.
+    zero unlocks consensus. `opening` is the incident's `reopen_count` this cycle answers. `epoch` is
+    the membership whose ballots count, fixed when the candidates are frozen. `requeues` counts how
+    often a person revived the response, so people are told anew each time.
     """
 
     incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="responses")
@@ -73,6 +75,9 @@ class Response(models.Model):
     )
     urgency = models.PositiveSmallIntegerField()
     parallel_remaining = models.PositiveSmallIntegerField(default=2)
+    opening = models.PositiveIntegerField(default=0)
+    epoch = models.PositiveIntegerField(null=True, blank=True)
+    requeues = models.PositiveSmallIntegerField(default=0)
     version = models.BigIntegerField(default=1)
     reason = models.TextField(blank=True, default="")
     started_at = models.DateTimeField(default=now)
@@ -90,9 +95,10 @@ class Response(models.Model):
 class PhaseRun(models.Model):
     """One phase of one response: what a worker claims, and the record that it was done once.
 
-    A phase can be claimed when `due_at` has come and no lease is alive. Every claim raises `fence`
-    and counts an attempt; finishing is a compare-and-set on the fence, so a worker that lost its
-    lease cannot commit. All instants are the database's.
+    A pending phase can be claimed when `due_at` has come. Every claim raises `fence` and counts an
+    attempt; finishing is a compare-and-set on the fence, so a worker that lost its lease cannot
+    commit. The reaper makes a phase whose lease ran out pending again. All instants are the
+    database's. `reason` says in a sentence why a phase was skipped or failed.
     """
 
     response = models.ForeignKey(Response, on_delete=models.CASCADE, related_name="phases")
@@ -108,6 +114,7 @@ class PhaseRun(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True, default="")
+    reason = models.TextField(blank=True, default="")
 
     class Meta:
         constraints = [
@@ -174,13 +181,17 @@ class AgentRun(models.Model):
 
 
 class Candidate(models.Model):
-    """A remediation that may be voted on, frozen by the digest of its content."""
+    """A remediation that may be voted on, frozen by the digest of its content.
+
+    `outlook` is what the prediction agent expects of it, or why that is unknown.
+    """
 
     response = models.ForeignKey(Response, on_delete=models.CASCADE, related_name="candidates")
     digest = models.CharField(max_length=64)
     action = models.CharField(max_length=40)
     target = models.CharField(max_length=120, blank=True, default="")
     content = models.JSONField()
+    outlook = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=now)
 
     class Meta:
@@ -210,7 +221,10 @@ class VoterKey(models.Model):
 
 
 class Ballot(models.Model):
-    """One agent's signed scores of all candidates. The first ballot of a round is the ballot."""
+    """One agent's signed scores of all candidates. The first ballot of a round is the ballot.
+
+    `information` is the digest of what was known when it was cast.
+    """
 
     response = models.ForeignKey(Response, on_delete=models.CASCADE, related_name="ballots")
     round = models.PositiveSmallIntegerField()
@@ -221,6 +235,7 @@ class Ballot(models.Model):
     scores = models.JSONField()
     reason = models.TextField()
     families = models.JSONField(default=list)
+    information = models.CharField(max_length=64, default="")
     signature = models.CharField(max_length=128)
     cast_at = models.DateTimeField(default=now)
 

@@ -1,0 +1,204 @@
+"""Take a due phase, keep it, lose it or give it back.
+
+Progress belongs to whoever holds the newest fence of a phase. The database's clock decides when a
+phase is due and when a lease has ended; no worker's clock is asked.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from dataclasses import dataclass
+from datetime import timedelta
+from types import TracebackType
+
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+from django.db.models import DateTimeField, ExpressionWrapper, F, QuerySet, Value
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Coalesce, Now
+
+from agents import streams
+from agents.models import Agent, AgentRun, AgentState, Phase, PhaseRun, PhaseState, Response
+from incidentops.incidents.models import Incident
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 5
+# Beyond the first few, another worker has most likely taken them while we looked.
+_CANDIDATES = 8
+
+_AGENTS: dict[str, tuple[Agent, ...]] = {
+    Phase.DETECTION: (Agent.DETECTION,),
+    Phase.DIAGNOSIS: (Agent.DIAGNOSIS,),
+    Phase.PREDICTION: (Agent.PREDICTION,),
+    Phase.CONSENSUS: tuple(Agent),
+    Phase.RESOLUTION: (),
+    Phase.VERIFICATION: (Agent.DETECTION,),
+    Phase.COMMUNICATION: (Agent.COMMUNICATION,),
+}
+
+
+class LeaseLost(Exception):
+    """Another worker has the phase now; whatever this one found must be thrown away."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One worker's hold on one phase. `runs` are the agent runs that were opened with it."""
+
+    phase_run: PhaseRun
+    response: Response
+    incident: Incident
+    runs: dict[str, AgentRun]
+
+    @property
+    def phase(self) -> Phase:
+        return Phase(self.phase_run.phase)
+
+    @property
+    def fence(self) -> int:
+        return self.phase_run.fence
+
+
+def from_now(delay: timedelta) -> Combinable:
+    """The instant `delay` from now by the database's clock."""
+    return ExpressionWrapper(Now() + Value(delay), output_field=DateTimeField())
+
+
+def backoff(attempts: int, *, key: int) -> timedelta:
+    """How long to wait after this many failed attempts: 0 s, 1, 2, 4, 8 ... at most 60.
+
+    Rows that failed together spread over a quarter more, by their own key, so that they do not
+    return together.
+    """
+    if attempts <= 1:
+        return timedelta(0)
+    seconds = min(2.0 ** (attempts - 2), 60.0)
+    spread = (key * 2654435761 % 1024) / 1024
+    return timedelta(seconds=seconds * (1 + spread / 4))
+
+
+def due() -> QuerySet[PhaseRun]:
+    return PhaseRun.objects.filter(state=PhaseState.PENDING, due_at__lte=Now())
+
+
+def take() -> Claim | None:
+    """Claim the most urgent due phase, or nothing when there is none."""
+    waiting = due().order_by("response__urgency", "due_at", "pk")
+    for pk, response_id in waiting.values_list("pk", "response_id")[:_CANDIDATES]:
+        if claim := _take(pk, response_id):
+            return claim
+    return None
+
+
+def _take(pk: int, response_id: int) -> Claim | None:
+    with transaction.atomic():
+        response = (
+            Response.objects.select_for_update(of=("self",))
+            .select_related("incident")
+            .get(pk=response_id)
+        )
+        won = (
+            due()
+            .filter(pk=pk)
+            .update(
+                state=PhaseState.RUNNING,
+                fence=F("fence") + 1,
+                attempts=F("attempts") + 1,
+                lease_owner=f"{socket.gethostname()}:{os.getpid()}"[:80],
+                lease_until=from_now(settings.LEASE),
+                started_at=Coalesce("started_at", Now()),
+                error="",
+            )
+        )
+        if not won:
+            return None
+        phase_run = PhaseRun.objects.get(pk=pk)
+        runs = AgentRun.objects.bulk_create(
+            AgentRun(
+                response=response,
+                phase_run=phase_run,
+                agent=agent,
+                phase=phase_run.phase,
+                fence=phase_run.fence,
+                state=AgentState.INITIALIZING,
+                provider="local",
+            )
+            for agent in _AGENTS[phase_run.phase]
+        )
+        streams.phases_changed(response, [phase_run])
+        streams.agents_changed(response, runs)
+    return Claim(
+        phase_run=phase_run,
+        response=response,
+        incident=response.incident,
+        runs={run.agent: run for run in runs},
+    )
+
+
+def hold(claim: Claim) -> QuerySet[PhaseRun]:
+    """The claimed row, as long as the claim stands: the set is empty once the fence has moved."""
+    return PhaseRun.objects.filter(
+        pk=claim.phase_run.pk, fence=claim.fence, state=PhaseState.RUNNING
+    )
+
+
+def renew(claim: Claim) -> None:
+    """Extend the lease.
+
+    Raises:
+        LeaseLost: the claim no longer stands.
+    """
+    if not hold(claim).update(lease_until=from_now(settings.LEASE)):
+        raise LeaseLost(f"{claim.phase_run}")
+
+
+class Heartbeat:
+    """Renews a claim every third of its lease from a thread of its own, while the block runs."""
+
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
+        self._done = threading.Event()
+        self.is_lost = False
+        self._thread = threading.Thread(target=self._beat, daemon=True, name="lease")
+
+    def __enter__(self) -> Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Stop a run whose lease is known to be lost.
+
+        Raises:
+            LeaseLost: it is.
+        """
+        if self.is_lost:
+            raise LeaseLost(f"{self._claim.phase_run}")
+
+    def _beat(self) -> None:
+        has_connected = False
+        while not self._done.wait(settings.LEASE.total_seconds() / 3):
+            has_connected = True
+            try:
+                renew(self._claim)
+            except LeaseLost:
+                self.is_lost = True
+                break
+            except DatabaseError as error:
+                # A restart of the database may be shorter than the lease: keep trying.
+                log.warning("The lease of %s was not renewed: %s", self._claim.phase_run, error)
+                connection.close()
+        if has_connected:
+            connection.close()

@@ -1,0 +1,351 @@
+"""What each phase does between its claim and its commit.
+
+A phase asks its specialists and returns an `Outcome`; it commits nothing but ballots and states of
+agents. `swarm` commits the outcome in one transaction, or throws it away.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from celery.exceptions import SoftTimeLimitExceeded
+from django.db import transaction
+
+from agents import cases, consensus, roster, streams, voting
+from agents.case import NO_ACTION, Case, Finding, Proposal
+from agents.claims import Claim, Heartbeat, renew
+from agents.findings import Grounded, ground
+from agents.models import (
+    Agent,
+    AgentRun,
+    AgentState,
+    Candidate,
+    Evidence,
+    Phase,
+    Response,
+    ResponseState,
+)
+from incidentops.incidents.models import Incident
+from incidentops.notifications import delivery
+from incidentops.notifications.models import Notification
+
+log = logging.getLogger(__name__)
+
+MAX_ROUNDS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What became of one agent's run: a finding or an error, in `state`."""
+
+    agent: Agent
+    state: AgentState
+    grounded: Grounded | None = None
+    error: str = ""
+
+    @property
+    def finding(self) -> Finding | None:
+        return self.grounded.finding if self.grounded else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the ballots came to: `choice` is the decided candidate, None when they decided none."""
+
+    round: int
+    choice: str | None
+    reason: str
+    certificate: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """`summary` is the sentence for the timeline."""
+
+    summary: str
+    reports: tuple[Report, ...] = ()
+    verdict: Verdict | None = None
+    sent: list[Notification] = field(default_factory=list)
+
+
+def run(claim: Claim, heartbeat: Heartbeat) -> Outcome:
+    """Do the work of the claimed phase.
+
+    Raises:
+        LeaseLost: another worker has it now.
+    """
+    return _PHASES[claim.phase](claim, heartbeat)
+
+
+# --- Asking specialists ------------------------------------------------------------------------
+
+
+def _investigate(claim: Claim, heartbeat: Heartbeat) -> Outcome:
+    (agent,) = claim.runs
+    report = _ask(claim, Agent(agent), lambda case: roster.specialist(agent).investigate(case))
+    heartbeat.check()
+    return Outcome(summary=_summary(report), reports=(report,))
+
+
+def _confirm(claim: Claim, heartbeat: Heartbeat) -> Outcome:
+    report = _ask(claim, Agent.DETECTION, lambda case: roster.detection().confirm_recovery(case))
+    heartbeat.check()
+    return Outcome(summary=_summary(report), reports=(report,))
+
+
+def _ask(claim: Claim, agent: Agent, question: Callable[[Case], Finding]) -> Report:
+    """One agent's finding, or the error that stands in its place."""
+    case = cases.load(claim.response)
+    report_state(claim, agent, AgentState.ANALYZING)
+    try:
+        finding = question(case)
+    except SoftTimeLimitExceeded:
+        return Report(agent=agent, state=AgentState.TIMEOUT, error="It did not finish in time.")
+    except Exception as error:
+        # Whatever a specialist does wrong, the response goes on and shows it.
+        log.exception("%s failed in %s", agent, claim.phase_run)
+        return Report(agent=agent, state=AgentState.ERROR, error=_brief(error))
+    report_state(claim, agent, AgentState.PROCESSING)
+    known = Evidence.objects.filter(response=claim.response).values_list("pk", flat=True)
+    grounded = ground(finding, response_id=claim.response.pk, known=set(known))
+    return Report(agent=agent, state=AgentState.COMPLETED, grounded=grounded)
+
+
+def report_state(claim: Claim, agent: Agent, state: AgentState) -> None:
+    """Show where an agent is, at once and on its own."""
+    run_ = claim.runs[agent]
+    run_.state = state
+    with transaction.atomic():
+        if AgentRun.objects.filter(pk=run_.pk, finished_at=None).update(state=state):
+            streams.agents_changed(claim.response, [run_])
+
+
+def _summary(report: Report) -> str:
+    if report.finding is None:
+        return f"The {report.agent} agent failed: {report.error}"
+    return report.finding.summary
+
+
+# --- Consensus ---------------------------------------------------------------------------------
+
+
+def _consense(claim: Claim, heartbeat: Heartbeat) -> Outcome:
+    """Candidates, opinions, ballots, and round after round while there is something new to say."""
+    plan = _ask(
+        claim, Agent.RESOLUTION, lambda case: roster.specialist("resolution").investigate(case)
+    )
+    case = cases.load(claim.response)
+    candidates = voting.candidates_of(claim.response) or _freeze(claim, case)
+    proposals = voting.proposals_of(candidates)
+    round_ = max(claim.response.ballots.values_list("round", flat=True), default=1)
+    while True:
+        heartbeat.check()
+        asked = voting.question(claim.response, candidates, round_)
+        seen = voting.information(case)
+        errors = _collect(claim, case, asked, proposals, seen)
+        cast = voting.ballots_of(claim.response, round_)
+        members = voting.electorate(asked.epoch)
+        result = consensus.tally(asked, members, cast.values())
+        if result.choice is not None or round_ == MAX_ROUNDS:
+            break
+        case = cases.load(claim.response)
+        fresh = voting.information(case)
+        if all(ballot.information == fresh for ballot in cast.values()):
+            break
+        round_ += 1
+    contents = {candidate.digest: candidate.content for candidate in candidates}
+    verdict = Verdict(
+        round=round_,
+        choice=result.choice,
+        reason=_why(result, candidates, members, errors),
+        certificate=consensus.certificate(asked, members, cast.values(), contents),
+    )
+    reports = tuple(
+        _vote_report(agent, cast.get(agent), errors.get(agent, ""), plan) for agent in Agent
+    )
+    return Outcome(summary=verdict.reason, reports=reports, verdict=verdict)
+
+
+def _freeze(claim: Claim, case: Case) -> list[Candidate]:
+    try:
+        proposals = tuple(roster.resolution().propose(case))
+    except Exception as error:
+        log.exception("resolution could not propose in %s", claim.phase_run)
+        why = f"Nothing could be proposed: {_brief(error)}"
+        proposals = (Proposal(action=NO_ACTION, rationale=why),)
+    report_state(claim, Agent.PREDICTION, AgentState.ANALYZING)
+    try:
+        outlook = roster.prediction().outlook(case, proposals)
+    except Exception as error:
+        log.exception("prediction could not look ahead in %s", claim.phase_run)
+        outlook = {proposal.digest: {"unknown": _brief(error)} for proposal in proposals}
+    with transaction.atomic():
+        response = Response.objects.select_for_update(of=("self",)).get(pk=claim.response.pk)
+        # Renewing locks the claimed row, so only the holder of the fence can freeze.
+        renew(claim)
+        voting.freeze(response, proposals, outlook)
+        claim.response.epoch = response.epoch
+    return voting.candidates_of(claim.response)
+
+
+def _collect(
+    claim: Claim,
+    case: Case,
+    asked: consensus.Question,
+    proposals: tuple[Proposal, ...],
+    seen: str,
+) -> dict[Agent, str]:
+    """Have every agent that has not voted in this round cast its ballot; who cannot, and why."""
+    stored = voting.ballots_of(claim.response, asked.round)
+    errors: dict[Agent, str] = {}
+    for agent in Agent:
+        if agent in stored:
+            continue
+        try:
+            opinion = roster.specialist(agent).assess(case, proposals)
+            ballot = voting.signed(asked, agent, opinion, seen=seen)
+        except Exception as error:
+            log.exception("%s abstains in %s", agent, claim.phase_run)
+            errors[agent] = _brief(error)
+            continue
+        with transaction.atomic():
+            # Only the holder of the fence may cast: a worker that lost its lease would make an
+            # honest agent look like an equivocator.
+            renew(claim)
+            try:
+                voting.cast(claim.response, asked, ballot)
+            except voting.Refused as refusal:
+                errors[agent] = f"The ballot was refused: {refusal}"
+                continue
+            run_ = claim.runs[agent]
+            run_.state = AgentState.PROCESSING
+            run_.save(update_fields=["state"])
+            streams.agents_changed(claim.response, [run_])
+    return errors
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".replace("\x00", "")[:500]
+
+
+def _vote_report(agent: Agent, ballot: consensus.Ballot | None, error: str, plan: Report) -> Report:
+    """What an agent said is on its ballot; the run also holds the finding behind the proposals."""
+    grounded = plan.grounded if agent is Agent.RESOLUTION else None
+    if ballot is not None:
+        error = plan.error if agent is Agent.RESOLUTION else ""
+        return Report(agent=agent, state=AgentState.COMPLETED, grounded=grounded, error=error)
+    return Report(
+        agent=agent,
+        state=AgentState.ERROR,
+        grounded=grounded,
+        error=f"Abstained. {error}".strip(),
+    )
+
+
+def _why(
+    result: consensus.Tally,
+    candidates: list[Candidate],
+    members: consensus.Electorate,
+    errors: dict[Agent, str],
+) -> str:
+    needed, n = consensus.quorum(len(members.voters)), len(members.voters)
+    names = {candidate.digest: str(candidate) for candidate in candidates}
+    silent = f" {len(errors)} abstained: {', '.join(sorted(errors))}." if errors else ""
+    if result.choice is not None:
+        standing = next(s for s in result.standings if s.candidate == result.choice)
+        return f"{len(standing.endorsers)} of {n} agents endorse {names[result.choice]}.{silent}"
+    best = max(result.standings, key=lambda s: (len(s.endorsers), s.score))
+    return (
+        f"No candidate was endorsed by {needed} of {n} agents; the most, {len(best.endorsers)}, "
+        f"endorse {names[best.candidate]}.{silent}"
+    )
+
+
+# --- Communication -----------------------------------------------------------------------------
+
+
+def _communicate(claim: Claim, heartbeat: Heartbeat) -> Outcome:
+    """Write the update and hand it over. When the agent fails, people get the bare facts."""
+    report = _ask(
+        claim,
+        Agent.COMMUNICATION,
+        lambda case: roster.specialist(Agent.COMMUNICATION).investigate(case),
+    )
+    heartbeat.check()
+    updates = _updates(claim, report)
+    subject = updates[0]["subject"]
+    if claim.incident.origin == Incident.Origin.GAMEDAY:
+        summary = f"An exercise: nothing was delivered. {subject}"
+        return Outcome(summary=summary, reports=(report,))
+    sent = [
+        notification
+        for place, update in enumerate(updates)
+        for notification in delivery.send(
+            key=_key(claim.response, update["audience"] if place else ""),
+            incident_number=claim.incident.number,
+            provider=report.finding.provider if report.finding else "local",
+            **update,
+        )
+    ]
+    return Outcome(summary=_delivered(sent, subject), reports=(report,), sent=sent)
+
+
+def _key(response: Response, audience: str) -> str:
+    """The same for every attempt; a person's requeue is a new message."""
+    parts = [f"response:{response.pk}:communication", audience]
+    parts += [str(response.requeues)] if response.requeues else []
+    return ":".join(part for part in parts if part)
+
+
+def _updates(claim: Claim, report: Report) -> list[dict[str, str]]:
+    """What each audience is told, never without the reason why people are called."""
+    response = Response.objects.get(pk=claim.response.pk)
+    data = report.finding.data if report.finding else {}
+    bare = {
+        "audience": "operators",
+        "subject": f"Incident #{claim.incident.number}: {claim.incident.title}",
+        "body": f"{claim.incident}\n\nThe communication agent failed: {report.error}",
+    }
+    written = data.get("updates") or ([data] if "body" in data else [bare])
+    return [
+        {
+            "audience": str(update["audience"]),
+            "subject": str(update["subject"]),
+            "body": _with_reason(str(update["body"]), outcome_of(response)),
+        }
+        for update in written
+    ]
+
+
+def _with_reason(body: str, reason: str) -> str:
+    return body if reason in body else f"{body}\n\n{reason}"
+
+
+def outcome_of(response: Response) -> str:
+    """Why people are called, in the response's own words; empty when they are not."""
+    if response.state == ResponseState.ESCALATED:
+        return f"Escalated to people: {response.reason}"
+    if response.state == ResponseState.FAILED:
+        return f"The response failed: {response.reason}"
+    return response.reason
+
+
+def _delivered(sent: list[Notification], subject: str) -> str:
+    if not sent:
+        return f"Nobody is configured to be told: {subject}"
+    failed = sum(notification.state == Notification.State.FAILED for notification in sent)
+    told = f"{len(sent) - failed} of {len(sent)} recipients were told"
+    return f"{told}: {subject}"
+
+
+_PHASES: dict[Phase, Callable[[Claim, Heartbeat], Outcome]] = {
+    Phase.DETECTION: _investigate,
+    Phase.DIAGNOSIS: _investigate,
+    Phase.PREDICTION: _investigate,
+    Phase.CONSENSUS: _consense,
+    Phase.VERIFICATION: _confirm,
+    Phase.COMMUNICATION: _communicate,
+}

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from agents import consensus, keys, swarm, voting
+from agents.case import Claim, EvidenceItem, Finding, Opinion, Proposal
+from agents.findings import as_json, ground, plain
+from agents.models import Agent, Ballot, Decision, Equivocation, Response, VoterKey
+from incidentops.access.models import AuditEntry
+from tests.factories import make_incident
+
+pytestmark = pytest.mark.django_db
+
+
+def opened() -> Response:
+    response = swarm.begin(make_incident().number)
+    assert response is not None
+    return response
+
+
+def asking(response: Response) -> consensus.Question:
+    voting.freeze(response, (Proposal(action="restart", target="checkout"),), {})
+    return voting.question(response, voting.candidates_of(response), 1)
+
+
+def opinion(asked: consensus.Question, score: float) -> Opinion:
+    return Opinion(scores=dict.fromkeys(asked.candidates, score), reason="I looked.")
+
+
+def test_doing_nothing_is_always_a_candidate():
+    response = opened()
+
+    asked = asking(response)
+
+    assert len(asked.candidates) == 2
+    assert asked.no_action in asked.candidates
+
+
+def test_the_first_ballot_of_a_voter_stands_and_the_same_again_changes_nothing():
+    response = opened()
+    asked = asking(response)
+    ballot = voting.signed(asked, "detection", opinion(asked, 0.8), seen="x")
+
+    first = voting.cast(response, asked, ballot)
+
+    assert voting.cast(response, asked, ballot) == first
+    assert Ballot.objects.count() == 1
+    assert not Equivocation.objects.exists()
+
+
+def test_a_second_different_ballot_is_kept_as_proof_and_the_voter_leaves_the_next_epoch():
+    response = opened()
+    asked = asking(response)
+    voting.cast(response, asked, voting.signed(asked, "detection", opinion(asked, 0.8), seen="x"))
+
+    voting.cast(response, asked, voting.signed(asked, "detection", opinion(asked, 0.1), seen="x"))
+
+    assert set(Ballot.objects.get().scores.values()) == {0.8}
+    proof = Equivocation.objects.get()
+    assert proof.first["signature"] != proof.second["signature"]
+    assert all(not voter.is_quarantined for voter in voting.electorate(asked.epoch).voters)
+    following = voting.current_electorate()
+    assert following.epoch == asked.epoch + 1
+    assert [v.name for v in following.voters if v.is_quarantined] == ["detection"]
+    assert AuditEntry.objects.filter(action="voter.quarantined").count() == 1
+
+
+def test_a_ballot_that_would_not_count_is_refused():
+    response = opened()
+    asked = asking(response)
+    ballot = voting.signed(asked, "detection", opinion(asked, 0.8), seen="x")
+
+    with pytest.raises(voting.Refused, match="signature"):
+        voting.cast(response, asked, replace(ballot, reason="changed"))
+    assert not Ballot.objects.exists()
+
+
+def test_keys_are_the_same_after_a_restart_and_differ_between_voters_and_epochs():
+    made = {keys.public_key(agent, epoch) for agent in Agent for epoch in (1, 2)}
+
+    assert len(made) == 10
+    assert keys.public_key("detection", 1) == keys.public_key("detection", 1)
+
+
+def test_a_new_secret_key_opens_a_new_epoch_and_old_certificates_still_verify(settings, fakes):
+    response = opened()
+    swarm.advance()
+    settings.SECRET_KEY = "another key " + "y" * 40
+
+    members = voting.current_electorate()
+
+    assert members.epoch == 2
+    assert VoterKey.objects.count() == 10
+    call_command("verify_decision", response.incident_id, stdout=StringIO())
+
+
+def test_a_retry_of_consensus_reuses_the_stored_ballots(fakes):
+    from agents import claims
+
+    response = opened()
+    while (claim := claims.take()) and claim.phase != "consensus":
+        swarm.work(claim)
+    assert claim is not None
+    asked_before: list[str] = []
+
+    def crash(name: str, case: object) -> None:
+        asked_before.append(name)
+        if name == "prediction.assess":
+            raise KeyboardInterrupt
+
+    fakes.during = crash
+    with pytest.raises(KeyboardInterrupt):
+        swarm.work(claim)
+    stored = set(response.ballots.values_list("voter", "signature"))
+    assert {voter for voter, _ in stored} == {"detection", "diagnosis"}
+    asked_before.clear()
+    fakes.during = lambda name, case: asked_before.append(name)
+    claims.hold(claim).update(lease_until=claims.from_now(-swarm.SHIFT))
+    swarm.reap()
+
+    swarm.advance()
+
+    assert stored < set(response.ballots.values_list("voter", "signature"))
+    assert "detection.assess" not in asked_before
+    assert "resolution.propose" not in asked_before
+    assert response.ballots.count() == 5
+
+
+def test_a_worker_that_lost_its_lease_casts_no_ballot(fakes):
+    from agents import claims
+
+    response = opened()
+    while (claim := claims.take()) and claim.phase != "consensus":
+        swarm.work(claim)
+    assert claim is not None
+
+    def lose(name: str, case: object) -> None:
+        if name == "diagnosis.assess":
+            claims.hold(claim).update(lease_until=claims.from_now(-swarm.SHIFT))
+            swarm.reap()
+
+    fakes.during = lose
+
+    assert not swarm.work(claim)
+    assert set(response.ballots.values_list("voter", flat=True)) == {"detection"}
+    assert not Decision.objects.exists()
+
+
+def test_the_decision_of_an_incident_verifies_offline(fakes):
+    response = opened()
+    swarm.advance()
+    out = StringIO()
+
+    call_command("verify_decision", response.incident_id, stdout=out)
+
+    assert "5 ballots verified" in out.getvalue()
+
+
+@pytest.mark.parametrize("where", ["ballot", "decision", "candidate", "missing"])
+def test_verification_names_what_was_tampered_with(fakes, where):
+    response = opened()
+    swarm.advance()
+    if where == "ballot":
+        response.ballots.filter(voter="detection").update(signature="00")
+    elif where == "decision":
+        nothing = response.candidates.get(action="NO_ACTION")
+        Decision.objects.update(choice=nothing.digest)
+    elif where == "candidate":
+        response.candidates.filter(action="restart").delete()
+    else:
+        Decision.objects.all().delete()
+
+    with pytest.raises(CommandError):
+        call_command("verify_decision", response.incident_id, stdout=StringIO())
+
+
+def test_claims_without_known_evidence_are_dropped_and_counted():
+    seen = EvidenceItem(family="logs", kind="log_templates", title="t", source="s", data={})
+    finding = Finding(
+        agent="diagnosis",
+        summary="s",
+        evidence=(seen,),
+        claims=(
+            Claim(text="shown", evidence=(seen.id(1),)),
+            Claim(text="stored", evidence=("earlier",)),
+            Claim(text="invented", evidence=("no-such-id",)),
+            Claim(text="half invented", evidence=(seen.id(1), "no-such-id")),
+            Claim(text="bare", evidence=()),
+        ),
+    )
+
+    grounded = ground(finding, response_id=1, known={"earlier"})
+
+    assert [claim.text for claim in grounded.finding.claims] == ["shown", "stored"]
+    assert as_json(grounded)["dropped_claims"] == 3
+
+
+def test_dropped_claims_are_visible_in_the_run(fakes):
+    fakes.extra_claims = (Claim(text="The moon did it.", evidence=("invented",)),)
+    response = opened()
+
+    swarm.advance()
+
+    finding = response.runs.get(phase="diagnosis").finding
+    assert finding["dropped_claims"] == 1
+    assert [claim["text"] for claim in finding["claims"]] == ["diagnosis saw it."]
+
+
+def test_what_a_database_cannot_hold_becomes_null_or_goes():
+    import numpy as np
+
+    assert plain({"a": float("nan"), 1: np.float64(2.5), "b": (np.int64(3), "x\x00y\ud800")}) == {
+        "a": None,
+        "1": 2.5,
+        "b": [3, "xy?"],
+    }
