@@ -68,7 +68,9 @@ def onset(at: Array, values: Array) -> Onset | None:
     gain = n * float(np.log(total / residual[best]))
     if gain <= PENALTY * PARAMETERS * np.log(n):
         return None
-    plausible = places[n / 2 * np.log(residual / residual[best]) <= HALF_CHI2_95]
+    # Which shape it has is uncertain, too: a place is plausible that either shape makes so.
+    either = np.minimum(step, ramp)
+    plausible = places[n / 2 * np.log(either / residual[best]) <= HALF_CHI2_95]
     index = int(places[best])
     return Onset(
         index=index,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 LEAST_EFFECT = 1e-9
@@ -42,13 +42,15 @@ def rank(
     *,
     target: str,
     correlations: Mapping[str, float] | None = None,
+    observed: Collection[str] | None = None,
 ) -> tuple[Suspect, ...]:
     """Rank the nodes `target` depends on (itself included) by how well they explain its trouble.
 
     `effects` says how strongly each anomalous node deviates, >= 0 in one common unit (robust
     deviations; severities when there are only alerts); absent means not anomalous. `graph` maps a
     caller to its callees. `correlations` are with the target's symptom, in [-1, 1]; without them
-    they do not count.
+    they do not count. `observed` are the nodes of which absence from `effects` means health, all by
+    default; trouble may have passed through any other unseen.
 
     score = own share * min(effect / target's effect, 1) * (0.5 + 0.5 max(correlation, 0)), where
     the own share is (effect - largest effect among anomalous callees) / effect, at least 0. Trouble
@@ -65,7 +67,14 @@ def rank(
         return ()
     reference = sick.get(target, max(sick.values()))
     suspects = [
-        _suspect(node, sick, graph, reference, (correlations or {}).get(node)) for node in sick
+        _suspect(
+            node,
+            sick,
+            _sick_callees(node, sick, graph, observed),
+            reference,
+            (correlations or {}).get(node),
+        )
+        for node in sick
     ]
     return tuple(
         sorted(suspects, key=lambda s: (-round(s.score, 9), -s.effect, -depth[s.node], s.node))
@@ -75,11 +84,10 @@ def rank(
 def _suspect(
     node: str,
     sick: Mapping[str, float],
-    graph: Mapping[str, Iterable[str]],
+    callees: Iterable[str],
     reference: float,
     correlation: float | None,
 ) -> Suspect:
-    callees = sorted(callee for callee in graph.get(node, ()) if callee in sick and callee != node)
     heaviest = max(callees, key=lambda callee: sick[callee], default="")
     own = max(0.0, 1.0 - sick.get(heaviest, 0.0) / sick[node])
     agreement = 1.0 if correlation is None else 0.5 + 0.5 * max(correlation, 0.0)
@@ -91,3 +99,24 @@ def _suspect(
         correlation=correlation,
         explained_by=heaviest,
     )
+
+
+def _sick_callees(
+    node: str,
+    sick: Mapping[str, float],
+    graph: Mapping[str, Iterable[str]],
+    observed: Collection[str] | None,
+) -> list[str]:
+    """Sick nodes it calls, directly or through nodes nobody observes, in order of name."""
+    found: set[str] = set()
+    seen, ahead = {node}, [node]
+    while ahead:
+        for callee in graph.get(ahead.pop(), ()):
+            if callee in seen:
+                continue
+            seen.add(callee)
+            if callee in sick:
+                found.add(callee)
+            elif observed is not None and callee not in observed:
+                ahead.append(callee)
+    return sorted(found)

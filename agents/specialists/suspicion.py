@@ -52,7 +52,9 @@ class Suspicion:
 
 def suspects(case: Case, read: tuple[Signal, ...] | None = None) -> tuple[Suspicion, ...]:
     """Rank the services in sight as the origin of the incident, the likeliest first."""
-    bad = [signal for signal in (read or signals.read(case)) if signal.is_bad]
+    read = signals.read(case) if read is None else read
+    bad = [signal for signal in read if signal.is_bad]
+    observed = frozenset(signal.series.service for signal in read if not signal.unjudged)
     by_service: dict[str, list[Signal]] = {}
     for signal in bad:
         by_service.setdefault(signal.series.service, []).append(signal)
@@ -63,7 +65,7 @@ def suspects(case: Case, read: tuple[Signal, ...] | None = None) -> tuple[Suspic
     target = _target(case, effects)
     ranked = [
         _with_circumstances(case, suspicion, by_service.get(suspicion.service, []))
-        for suspicion in _ranked(case, effects, target, _correlations(by_service, target))
+        for suspicion in _ranked(case, effects, target, _correlations(by_service, target), observed)
     ]
     return tuple(sorted(ranked, key=lambda s: (-round(s.score, 9), -s.effect, s.service)))
 
@@ -117,7 +119,11 @@ def _correlations(by_service: Mapping[str, list[Signal]], target: str) -> dict[s
 
 
 def _ranked(
-    case: Case, effects: Mapping[str, float], target: str, correlations: Mapping[str, float]
+    case: Case,
+    effects: Mapping[str, float],
+    target: str,
+    correlations: Mapping[str, float],
+    observed: frozenset[str],
 ) -> list[Suspicion]:
     graph = surroundings.callees(case)
     certainty = 1.0 if surroundings.is_graph_known(case) or len(effects) == 1 else GRAPH_UNKNOWN
@@ -129,7 +135,9 @@ def _ranked(
             own=one.own,
             explained_by=one.explained_by,
         )
-        for one in rootcause.rank(effects, graph, target=target, correlations=correlations)
+        for one in rootcause.rank(
+            effects, graph, target=target, correlations=correlations, observed=observed
+        )
     ]
     placed = {suspicion.service for suspicion in found}
     worst = max(effects.values())
