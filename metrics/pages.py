@@ -34,7 +34,7 @@ def demo(request: HttpRequest) -> HttpResponse:
     context = {
         "snapshot": snapshot,
         "tiles": tiles(snapshot["kpis"]["kpis"]),
-        "titles": TITLES,
+        "titles": list(TITLES.items()),
         "can_follow": request.user.is_authenticated or settings.PUBLIC_DEMO,
     }
     return render(request, "metrics/demo.html", context)

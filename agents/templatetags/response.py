@@ -39,14 +39,13 @@ def rounds(response: Mapping[str, Any]) -> list[tuple[int, list[Mapping[str, Any
 
 
 @register.simple_tag
-def unknowns(response: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(agent, sentence) of everything that agents said they could not determine, each once."""
-    found = [
-        (run["agent"], sentence)
-        for run in response.get("runs") or ()
-        for sentence in (run.get("finding") or {}).get("unknown") or ()
-    ]
-    return list(dict.fromkeys(found))
+def unknowns(response: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Everything that could not be determined, each sentence once, with the agents that said it."""
+    found: dict[str, dict[str, None]] = {}
+    for run in response.get("runs") or ():
+        for sentence in (run.get("finding") or {}).get("unknown") or ():
+            found.setdefault(sentence, {})[run["agent"]] = None
+    return [(sentence, list(agents)) for sentence, agents in found.items()]
 
 
 @register.simple_tag

@@ -17,6 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST
 from drf_spectacular.views import SpectacularSwaggerSplitView
+from rest_framework.authentication import SessionAuthentication
 
 from incidentops.access import audit, signin
 from incidentops.access.permissions import Access, public, requires
@@ -80,7 +81,8 @@ def sign_in_by_link(request: HttpRequest, secret: str) -> HttpResponse:
 class _Swagger(SpectacularSwaggerSplitView):
     template_name = "access/docs.html"
     url_name = "schema"
-    authentication_classes = ()
+    # For the name and the links in the page's head; who may read it is decided by `docs`.
+    authentication_classes = (SessionAuthentication,)
     permission_classes = ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,7 @@ from django.utils.timezone import now
 register = template.Library()
 
 UNKNOWN = "\N{EN DASH}"
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d.*(Z|[+-]\d\d:\d\d)$")
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _WORDS = {"awaiting_approval": "awaiting approval", "NO_ACTION": "no action"}
 
@@ -133,6 +135,12 @@ def as_json(value: object) -> str:
 
 
 @register.filter
+def days(window: str) -> str:
+    """The name of a window as people say it: "7d" is "7 days"."""
+    return re.sub(r"^(\d+)d$", r"\1 days", window)
+
+
+@register.filter
 def last(values: Sequence[Any] | None, count: int) -> Sequence[Any]:
     return (values or [])[-count:]
 
@@ -162,7 +170,7 @@ def phase_number(phase: str) -> int | str:
 
 @register.filter
 def cell(value: object) -> str:
-    """A JSON value in a table: numbers rounded, lists joined, nothing as a dash."""
+    """A JSON value in a table: numbers rounded, instants and lists written out."""
     if value is None or value == "":
         return UNKNOWN
     if isinstance(value, bool):
@@ -171,6 +179,8 @@ def cell(value: object) -> str:
         return number(value)
     if isinstance(value, list):
         return ", ".join(cell(part) for part in value)
+    if isinstance(value, str) and _INSTANT.match(value):
+        return instant(value)
     if isinstance(value, Mapping):
         return ", ".join(f"{key}={cell(part)}" for key, part in value.items())
     return str(value)

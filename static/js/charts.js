@@ -1,7 +1,7 @@
 // Time series on uPlot, in the page's colours.
 
 import uPlot from "../vendor/uplot/uPlot.js";
-import { number, zone } from "./format.js";
+import { instant, number, zone } from "./format.js";
 
 /**
  * @typedef {{unit: string, points: [number, number | null][], threshold: number | null,
@@ -96,6 +96,17 @@ function line(ctx, x, y, toX, toY) {
 }
 
 /**
+ * The time of a tick, with the day where the plot spans more than one.
+ * @param {uPlot} plot
+ * @param {number} tick
+ */
+function clock(plot, tick) {
+  const text = instant(tick * 1000);
+  const { min = 0, max = 0 } = plot.scales.x ?? {};
+  return max - min > 86_400 ? text.slice(5, 16) : text.slice(11, 16);
+}
+
+/**
  * @param {HTMLElement} place
  * @param {Series} series
  * @returns {uPlot}
@@ -116,13 +127,13 @@ export function plotSeries(place, series) {
     legend: { live: true },
     scales: { y: { range: (_, low, high) => range(series, low, high) } },
     axes: [
-      axis,
+      { ...axis, space: 80, values: (plot, ticks) => ticks.map((tick) => clock(plot, tick)) },
       { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => number(tick)) },
     ],
     series: [
-      { label: "Time" },
+      { label: "Time", value: (_, at) => (at === null ? "–" : instant(at * 1000)) },
       {
-        label: series.unit || "Value",
+        label: series.unit ? `Value (${series.unit})` : "Value",
         stroke: colour("--accent"),
         width: 1.5,
         points: { show: series.points.length < 60, size: 4 },

@@ -59,7 +59,7 @@ class IncidentTimeline extends Panel {
     /** @type {any[]} */
     const entries = this.state.timeline ?? [];
     return html`<ol class="plain timeline">
-      ${entries.map(
+      ${entries.toReversed().map(
         (entry) => html`<li>
           <p>${entry.text}</p>
           <p class="muted small">${time(entry.at)} · ${entry.actor} · ${entry.kind}</p>

@@ -22,14 +22,15 @@ function whisker({ low, value, high, unit }) {
 
 class DemoTiles extends Panel {
   render() {
-    const titles = JSON.parse(this.dataset.titles ?? "{}");
+    /** @type {[string, string][]} */
+    const titles = JSON.parse(this.dataset.titles ?? "[]");
     const kpis = this.state.kpis.kpis;
     return html`<div class="tiles">
-      ${Object.keys(titles)
-        .filter((name) => name in kpis)
+      ${titles
+        .filter(([name]) => name in kpis)
         .map(
-          (name) => html`<section class="panel tile" aria-labelledby="kpi-${name}">
-            ${this.#tile(name, titles[name], kpis[name])}
+          ([name, title]) => html`<section class="panel tile" aria-labelledby="kpi-${name}">
+            ${this.#tile(name, title, kpis[name])}
           </section>`,
         )}
     </div>`;
@@ -76,8 +77,14 @@ class DemoTiles extends Panel {
   #change(kpi) {
     if (kpi.change === null) return kpi.value === null ? "" : " · no earlier window to compare with";
     const before = kpi.previous === null ? "" : ` (${measured(kpi.previous, kpi.unit)})`;
+    if (kpi.change === 0) return ` · no change against the window before${before}`;
     return ` · ${kpi.change > 0 ? "+" : ""}${measured(kpi.change, kpi.unit)} against the window before${before}`;
   }
+}
+
+/** @param {string} name e.g. "7d" */
+function days(name) {
+  return name.replace(/^(\d+)d$/, "$1 days");
 }
 
 class DemoLead extends Panel {
@@ -87,12 +94,12 @@ class DemoLead extends Panel {
     return html`
       <p class="lead">
         ${handled.n
-          ? html`In the last ${shown.name}: <span class="num">${handled.value}</span> incident${s(handled.value)}
+          ? html`In the last ${days(shown.name)}: <span class="num">${handled.value}</span> incident${s(handled.value)}
               resolved, on average in
               ${measured(mttr.value, mttr.unit)}${mttr.low === null
                 ? ""
                 : ` (95 % interval ${measured(mttr.low, mttr.unit)} to ${measured(mttr.high, mttr.unit)})`}.`
-          : `No incident has been resolved in the last ${shown.name}, so there is nothing to average yet.`}
+          : `No incident has been resolved in the last ${days(shown.name)}, so there is nothing to average yet.`}
       </p>
       <p class="muted">
         ${time(shown.from)} to ${time(shown.to)}, ${shown.origin} incidents only: exercises never count here.

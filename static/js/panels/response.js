@@ -131,18 +131,20 @@ class ResponseFindings extends ResponsePanel {
 
 class ResponseUnknowns extends ResponsePanel {
   render() {
-    /** @type {Map<string, string>} */
+    /** @type {Map<string, Set<string>>} */
     const rows = new Map();
     for (const run of this.response.runs ?? []) {
-      for (const sentence of run.finding?.unknown ?? []) rows.set(`${run.agent} ${sentence}`, run.agent);
+      for (const sentence of run.finding?.unknown ?? []) {
+        rows.set(sentence, (rows.get(sentence) ?? new Set()).add(run.agent));
+      }
     }
     if (!rows.size) {
       return html`<p class="muted">No agent has named anything it could not determine.</p>`;
     }
     return html`<ul class="claims">
       ${[...rows].map(
-        ([text, agent]) =>
-          html`<li>${text.slice(agent.length + 1)} <span class="muted small">${agent}</span></li>`,
+        ([sentence, agents]) =>
+          html`<li>${sentence} <span class="muted small">${[...agents].join(", ")}</span></li>`,
       )}
     </ul>`;
   }
@@ -439,10 +441,20 @@ function table(rows) {
         </tr>
       </thead>
       <tbody>
-        ${rows.map((row) => html`<tr>${columns.map((column) => html`<td>${cell(row[column])}</td>`)}</tr>`)}
+        ${rows.map((row) => html`<tr>${columns.map((column) => html`<td>${shown(row[column])}</td>`)}</tr>`)}
       </tbody>
     </table>
   </div>`;
+}
+
+const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d.*(Z|[+-]\d\d:\d\d)$/;
+
+/**
+ * A JSON value in a table: instants as times, everything else as text.
+ * @param {unknown} value
+ */
+function shown(value) {
+  return typeof value === "string" && INSTANT.test(value) ? time(value) : cell(value);
 }
 
 /**
