@@ -31,7 +31,11 @@ def resolved_in(window: Window, *, origin: str) -> list[Resolved]:
     ).values_list(
         "detected_at", "acknowledged_at", "resolved_at", "reopen_count", "failed_action_count"
     )
-    return [Resolved(*row) for row in rows]
+    return [
+        Resolved(detected_at, acknowledged_at, resolved_at, reopened, failed)
+        for detected_at, acknowledged_at, resolved_at, reopened, failed in rows
+        if resolved_at is not None
+    ]
 
 
 def in_progress(*, origin: str) -> dict[str, Any]:

@@ -7,9 +7,11 @@ from incidentops.realtime.events import receives
 from metrics import live, tasks
 
 
-@receives(IncidentOpened)
-@receives(IncidentUpdated)
-@receives(IncidentResolved)
 def incident_changed(event: IncidentOpened | IncidentUpdated | IncidentResolved) -> None:
     if event.origin == live.ORIGIN:
         tasks.schedule_refresh()
+
+
+receives(IncidentOpened)(incident_changed)
+receives(IncidentUpdated)(incident_changed)
+receives(IncidentResolved)(incident_changed)

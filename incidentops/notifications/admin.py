@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
@@ -42,13 +43,13 @@ class NotificationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subs
     def hidden_recipient(self, notification: Notification) -> str:
         return notification.masked_recipient
 
-    def get_fields(self, request: HttpRequest, obj: Notification | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Notification | None = None) -> Sequence[Any]:
         recipient = "recipient" if _may(request, "audit.view") else "hidden_recipient"
         hidden = {"id", "recipient"}
         columns = [field.name for field in Notification._meta.fields if field.name not in hidden]
         return [recipient, *columns]
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Sequence[Any]:
         return self.get_fields(request, obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -14,6 +14,7 @@ from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import DateTimeField, ExpressionWrapper, F, Value
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
 from incidentops.access import audit
@@ -132,10 +133,11 @@ def _finish(row: Notification, **fields: object) -> None:
 
 
 def _wait(attempts: int) -> timedelta:
-    return min(FIRST_WAIT * 2 ** (attempts - 1), LONGEST_WAIT)
+    doublings: int = 2 ** (attempts - 1)
+    return min(FIRST_WAIT * doublings, LONGEST_WAIT)
 
 
-def _after(wait: timedelta) -> ExpressionWrapper:
+def _after(wait: timedelta) -> Combinable:
     """An instant of the database's clock: the only one that all workers share."""
     return ExpressionWrapper(Now() + Value(wait), output_field=DateTimeField())
 

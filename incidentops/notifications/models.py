@@ -52,7 +52,7 @@ class Notification(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.transport} to {self.recipient}: {self.subject}"
+        return f"{self.transport} to {self.masked_recipient}: {self.subject}"
 
     @property
     def masked_recipient(self) -> str:

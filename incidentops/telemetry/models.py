@@ -102,21 +102,26 @@ class Sample(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["series", "at"], name="sample_once"),
         ]
+        indexes = [models.Index(fields=["at"], name="sample_by_age")]
 
     def __str__(self) -> str:
         return f"{self.series_id}@{self.at:%Y-%m-%dT%H:%M:%S}"
 
 
 class LogLine(models.Model):
-    """One pushed log line."""
+    """One pushed log line. `identity` is what makes pushing it again add nothing."""
 
+    identity = models.UUIDField(null=True, blank=True, unique=True)
     service = models.CharField(max_length=120)
     at = models.DateTimeField()
     level = models.CharField(max_length=16, blank=True, default="")
     message = models.TextField()
 
     class Meta:
-        indexes = [models.Index(fields=["service", "at"], name="log_by_service")]
+        indexes = [
+            models.Index(fields=["service", "at"], name="log_by_service"),
+            models.Index(fields=["at"], name="log_by_age"),
+        ]
 
     def __str__(self) -> str:
         return self.message[:80]
