@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
@@ -43,14 +42,19 @@ class NotificationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subs
     def hidden_recipient(self, notification: Notification) -> str:
         return notification.masked_recipient
 
-    def get_fields(self, request: HttpRequest, obj: Notification | None = None) -> Sequence[Any]:
+    def get_fields(self, request: HttpRequest, obj: Notification | None = None) -> list[Any]:
+        return self._columns(request)
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Notification | None = None
+    ) -> list[str]:
+        return self._columns(request)
+
+    def _columns(self, request: HttpRequest) -> list[str]:
         recipient = "recipient" if _may(request, "audit.view") else "hidden_recipient"
         hidden = {"id", "recipient"}
         columns = [field.name for field in Notification._meta.fields if field.name not in hidden]
         return [recipient, *columns]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Sequence[Any]:
-        return self.get_fields(request, obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
