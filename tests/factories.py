@@ -29,8 +29,9 @@ def make_source(kind: str = "alertmanager", *, config: dict[str, Any] | None = N
     )
 
 
-def make_user(role: str | None = "responder", *, name: str = "") -> User:
-    user = User.objects.create_user(name or f"user{next(_number)}", password="a-Long-pass-phrase")
+def make_user(role: str | None = "responder", *, name: str = "", password: str = "") -> User:
+    """A user to `force_login`; hashing a password is slow, so it is set only when asked for."""
+    user = User.objects.create_user(name or f"user{next(_number)}", password=password or None)
     if role:
         roles.grant(user, Role(role))
     return user

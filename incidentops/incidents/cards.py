@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from incidentops.incidents.models import Alert, Incident
+from incidentops.incidents.models import Alert, Incident, TimelineEntry
 
 
 def instant(at: datetime | None) -> str | None:
@@ -57,4 +57,15 @@ def alert_row(alert: Alert) -> dict[str, Any]:
         "count": alert.count,
         "url": alert.url,
         "merge_reason": alert.merge_reason,
+    }
+
+
+def timeline_row(entry: TimelineEntry) -> dict[str, Any]:
+    return {
+        "id": entry.pk,
+        "at": instant(entry.at),
+        "kind": entry.kind,
+        "actor": entry.actor,
+        "text": entry.text,
+        "detail": entry.detail,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from incidentops.realtime.events import Event, register
@@ -19,11 +19,15 @@ class AlertsReceived(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class _IncidentEvent(Event):
-    """`number` names the incident, `incident` is its card (see `cards.card`), whole and current."""
+    """`number` names the incident, `incident` is its card (see `cards.card`), whole and current.
+
+    `entry` is the timeline entry that came with it (see `cards.timeline_row`).
+    """
 
     number: int
     origin: str
     incident: dict[str, Any]
+    entry: dict[str, Any] = field(default_factory=dict)
 
 
 @register

@@ -31,7 +31,7 @@ from django.db.models.functions import RowNumber
 from django.utils.timezone import now
 
 from incidentops.incidents import lifecycle, timeline
-from incidentops.incidents.cards import alert_row, card
+from incidentops.incidents.cards import alert_row, card, timeline_row
 from incidentops.incidents.correlation import (
     REMEMBERED,
     WINDOW_S,
@@ -255,7 +255,7 @@ def _tell_attached(incident: Incident, alerts: Sequence[Alert]) -> None:
     text = f"{count} attached: {alerts[0].title}" + (" and others." if len(alerts) > 1 else ".")
     if ahead:
         text += f" {len(ahead)} claimed to begin in the future; their arrival counts instead."
-    timeline.tell(
+    entry = timeline.tell(
         incident,
         "alert.attached",
         text,
@@ -272,6 +272,7 @@ def _tell_attached(incident: Incident, alerts: Sequence[Alert]) -> None:
             number=incident.number,
             origin=incident.origin,
             incident=card(incident),
+            entry=timeline_row(entry),
             attached=len(alerts),
             alerts=[alert_row(alert) for alert in alerts[:20]],
         )

@@ -18,7 +18,7 @@ from django.utils.timezone import now
 
 from incidentops.access import audit
 from incidentops.incidents import timeline
-from incidentops.incidents.cards import card, instant
+from incidentops.incidents.cards import card, instant, timeline_row
 from incidentops.incidents.events import IncidentOpened, IncidentResolved, IncidentUpdated
 from incidentops.incidents.models import (
     TRANSITIONS,
@@ -80,13 +80,14 @@ def open_incident(
         )
         _save_as_only_open_one(incident, force_insert=True)
         text = f"Opened by {by}." + (f" {reason}" if reason else "")
-        timeline.tell(incident, "incident.opened", text, actor=by)
+        entry = timeline.tell(incident, "incident.opened", text, actor=by)
         outbox.publish(
             IncidentOpened(
                 version=incident.version,
                 number=incident.number,
                 origin=incident.origin,
                 incident=card(incident),
+                entry=timeline_row(entry),
             )
         )
         _audit("incident.opened", incident, by, {"title": incident.title, "severity": severity})
@@ -501,12 +502,13 @@ def commit(
     """Save, tell, publish and, last since its lock is everybody's, audit."""
     incident.version += 1
     incident.save()
-    timeline.tell(incident, kind, text, actor=by, detail=detail)
+    entry = timeline.tell(incident, kind, text, actor=by, detail=detail)
     common: dict[str, Any] = {
         "version": incident.version,
         "number": incident.number,
         "origin": incident.origin,
         "incident": card(incident),
+        "entry": timeline_row(entry),
     }
     if kind == "incident.resolved":
         outbox.publish(IncidentResolved(**common))
