@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+from agents.specialists import prediction
+from tests.agents.kill.slow.pace import Stretched
+
+_stretched = Stretched(prediction)
+
+
+def __getattr__(name: str) -> object:
+    return getattr(_stretched, name)

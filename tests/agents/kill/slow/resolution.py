@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+from agents.specialists import resolution
+from tests.agents.kill.slow.pace import Stretched
+
+_stretched = Stretched(resolution)
+
+
+def __getattr__(name: str) -> object:
+    return getattr(_stretched, name)

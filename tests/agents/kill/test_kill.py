@@ -1,0 +1,64 @@
+"""Bounded; `tests/bench/reliability.py` is the full size."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.agents.kill import ordeal
+from tests.agents.kill.servers import Instance, postgres_binaries
+
+Starter = Callable[..., Instance]
+
+
+@pytest.fixture
+def start() -> Iterator[Starter]:
+    running: list[Instance] = []
+    directory = Path(tempfile.mkdtemp(prefix="incidentops-kill-"))
+    # The database server may run as another user, who must find its way in.
+    directory.chmod(0o755)
+
+    def begin(database: str, **options: object) -> Instance:
+        if database == "postgresql" and postgres_binaries() is None:
+            pytest.skip("no PostgreSQL server is installed below /usr/lib/postgresql")
+        place = directory / str(len(running))
+        place.mkdir()
+        running.append(Instance(place, database, **options))  # type: ignore[arg-type]  # passed on
+        return running[-1]
+
+    yield begin
+    for instance in running:
+        instance.stop()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_nothing_is_lost_or_done_twice_whatever_is_killed(start: Starter, database: str):
+    instance = start(database, lease=3, seconds=0.1)
+
+    faced = ordeal.run(instance, alerts=20, services=6, faults=10, seed=7)
+    faced.rest(within=60)
+
+    assert len(faced.accepted) == 20
+    assert not any(faced.judge().values()), faced.judge()
+    recoveries = faced.recoveries()
+    assert not recoveries or np.percentile(recoveries, 95) <= instance.lease + 2
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("control", "broken"), [("compare-and-set", True), ("fence", True), ("", False)]
+)
+def test_the_same_check_fails_when_a_safeguard_is_off(start: Starter, control: str, broken: bool):
+    instance = start("sqlite", lease=2, seconds=1.5, control=control)
+
+    faced = ordeal.raise_a_zombie(instance, seed=1)
+
+    found = faced.judge()
+    assert any(found.values()) is broken, found
