@@ -50,7 +50,8 @@ def investigate(case: Case) -> Finding:
             show(exhibits.series_item(signal)) for signal in suspicion.signals[:MOST_SHOWN_SERIES]
         ]
         cited[suspicion.service] = [id_ for id_ in (*(items or [alerts]), graph) if id_]
-        claims.append(_rank_claim(place, suspicion, tuple(cited[suspicion.service])))
+        if cited[suspicion.service]:
+            claims.append(_rank_claim(place, suspicion, tuple(cited[suspicion.service])))
         if suspicion.change is not None:
             id_ = show(exhibits.changes_item([suspicion.change]))
             cited[suspicion.service].append(id_)
@@ -241,7 +242,7 @@ def _summary(case: Case, ranked: tuple[Suspicion, ...]) -> str:
         return "No suspect: nothing names a service or shows an anomaly."
     top = ranked[0]
     rest = f", before {listed(s.service for s in ranked[1:4])}" if ranked[1:] else ""
-    basis = listed(top.rests_on)
+    basis = listed(top.rests_on) or "the incident's own words"
     return (
         f"First suspect: {listed([top.service])} (score {figure(top.score)}, from {basis}){rest}; "
         f"it looks like {_NATURES[nature(top)]}."
@@ -262,7 +263,7 @@ def _unknown(
     if strangers:
         unknown.append(f"Not in the service inventory: {listed(strangers)}.")
     if not any(signal.is_bad for signal in read):
-        unknown.append("No series shows an anomaly, so suspects rest on alerts alone.")
+        unknown.append("No series shows an anomaly, so no suspect rests on measurements.")
     if not case.changes:
         unknown.append("No change is recorded for the services in sight in the last 24 hours.")
     if not case.logs:

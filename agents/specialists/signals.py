@@ -14,6 +14,7 @@ from agents.specialists.wording import counted, figure, named
 NEEDED_POINTS = 12
 ABNORMAL = 3.0
 LATEST_POINTS = 3
+GREATEST = 1e100
 # A series is part of this incident when it deviates after this long before the first alert.
 LEAD_SECONDS = 3600.0
 # "Now" may be said of a series whose last point is at most this old, or five of its steps.
@@ -22,7 +23,7 @@ FRESH_SECONDS = 300.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Signal:
-    """A series, judged. `series` holds its finite points only.
+    """A series, judged. `series` holds its measurable points only.
 
     `peak` and `now` are signed robust deviations from `normal` (0 when it is unknown). With a
     threshold only the side it guards is bad; without one both are. `unjudged` says why nothing can
@@ -87,8 +88,7 @@ def first_alarm(case: Case) -> float:
 
 def judge(series: SeriesFact, *, relevant_from: float, now: float) -> Signal:
     """Find the change that leads to the latest trouble and measure it against what was before."""
-    finite = np.isfinite(series.values)
-    series = replace(series, at=series.at[finite], values=series.values[finite])
+    series = _measurable(series)
     signal = Signal(series=series)
     at, values = series.at, series.values
     if values.size < NEEDED_POINTS:
@@ -132,6 +132,15 @@ def judge(series: SeriesFact, *, relevant_from: float, now: float) -> Signal:
             shape=onset.shape if onset else "step",
         )
     return _with_now(signal, now)
+
+
+def _measurable(series: SeriesFact) -> SeriesFact:
+    """Only points that can be quantities: squares of others would overflow or vanish."""
+    with np.errstate(invalid="ignore"):
+        keep = np.abs(series.values) <= GREATEST
+    values = series.values[keep]
+    values = np.where(np.abs(values) < 1.0 / GREATEST, 0.0, values)
+    return replace(series, at=series.at[keep], values=values)
 
 
 def breaches(series: SeriesFact) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -163,7 +163,7 @@ def _with_circumstances(case: Case, suspicion: Suspicion, bad: list[Signal]) -> 
         signals=tuple(sorted(bad, key=lambda s: (-s.effect, s.label))),
         began_at=began,
     )
-    families = ["metrics"] if bad else ["alerts"]
+    families = ["metrics"] if bad else ["alerts"] if case.alerts else []
     if surroundings.is_graph_known(case):
         families.append("topology")
     onset = onset_of(case, suspicion)

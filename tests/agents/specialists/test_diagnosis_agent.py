@@ -87,7 +87,7 @@ def test_alerts_alone_make_a_weak_suspect_and_the_gaps_are_named():
     said = " ".join(finding.unknown)
     assert "dependency graph is unknown" in said
     assert "Not in the service inventory: billing" in said
-    assert "rest on alerts alone" in said
+    assert "no suspect rests on measurements" in said
 
 
 def test_alerts_alone_are_ranked_over_the_graph():
