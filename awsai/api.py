@@ -66,7 +66,7 @@ class SummarySerializer(FiguresSerializer):
     by_provider = serializers.DictField(child=serializers.IntegerField())
 
 
-class ServiceSerializer(FiguresSerializer):
+class AiServiceSerializer(FiguresSerializer):
     service = serializers.CharField()
     title = serializers.CharField()
     provider = serializers.CharField(help_text="Who served its calls, or `not called`.")
@@ -121,9 +121,9 @@ class Services(APIView):
 
     access = reading("dashboard.view")
 
-    @extend_schema(responses=ServiceSerializer(many=True))
+    @extend_schema(responses=AiServiceSerializer(many=True))
     def get(self, request: Request) -> Response:
-        return Response(ServiceSerializer(services.services(), many=True).data)
+        return Response(AiServiceSerializer(services.services(), many=True).data)
 
 
 class Prices(APIView):

@@ -331,6 +331,11 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "ServiceKindEnum": "incidentops.telemetry.models.Service.Kind",
+        "ChangeKindEnum": "incidentops.telemetry.models.Change.Kind",
+        "SourceKindEnum": "incidentops.incidents.models.Source.Kind",
+    },
 }
 
 # --- Agents -----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -56,9 +56,11 @@ def _refusal(request: HttpRequest, rule: Access) -> HttpResponseBase | None:
         request.auth = token  # type: ignore[attr-defined]  # the attribute REST framework uses
     if not request.user.is_authenticated:
         return _to_sign_in(request)
-    if is_allowed(rule, request.method or "", permissions_of(request)):
-        return None
-    return _forbidden(request)
+    if not is_allowed(rule, request.method or "", permissions_of(request)):
+        return _forbidden(request)
+    if rule.permission_for(request.method or "") is None:
+        return _not_allowed(request, rule)
+    return None
 
 
 def _to_sign_in(request: HttpRequest) -> HttpResponseBase:
@@ -76,6 +78,15 @@ def _to_sign_in(request: HttpRequest) -> HttpResponseBase:
 
 def _unauthorized(detail: str) -> HttpResponseBase:
     return problem(HTTPStatus.UNAUTHORIZED, detail, headers={"WWW-Authenticate": CHALLENGE})
+
+
+def _not_allowed(request: HttpRequest, rule: Access) -> HttpResponseBase:
+    methods = ", ".join(sorted(rule.by_method))
+    if wants_problem(request):
+        return problem(
+            HTTPStatus.METHOD_NOT_ALLOWED, f"This takes {methods}.", headers={"Allow": methods}
+        )
+    return HttpResponseNotAllowed(sorted(rule.by_method))
 
 
 def _forbidden(request: HttpRequest) -> HttpResponseBase:

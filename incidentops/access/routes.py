@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.contrib.admin import AdminSite, ModelAdmin
@@ -16,7 +16,7 @@ from incidentops.access.permissions import Access, RolePermission, access_of
 ADMIN_SITE = Access(by_method={"GET": "admin.view", "POST": "admin.change"})
 # Everybody who may see the site may leave it and change their own password there.
 ADMIN_OWN_ACCOUNT = Access(by_method={"GET": "admin.view", "POST": "admin.view"})
-_OWN_ACCOUNT = {"logout", "password_change", "password_change_done", "login"}
+OWN_ACCOUNT = {"logout", "password_change", "password_change_done", "login"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +44,23 @@ def _walk(patterns: list[URLPattern | URLResolver], prefix: str) -> Iterator[Rou
                 pattern=where,
                 name=entry.name or "",
                 view=entry.callback,
-                access=demanded_by(entry.callback, entry.name or ""),
+                access=_bound(entry.callback, demanded_by(entry.callback, entry.name or "")),
             )
+
+
+def _bound(view: Callable[..., Any], access: Access | None) -> Access | None:
+    """Without the methods that a view set declares for its other routes."""
+    actions = getattr(view, "actions", None)
+    if access is None or not actions:
+        return access
+    bound = {name: right for name, right in access.by_method.items() if name.lower() in actions}
+    return replace(access, by_method=bound)
 
 
 def demanded_by(view: Callable[..., Any], name: str) -> Access | None:
     """What a view demands: its own declaration, or that of the admin site it belongs to."""
     if is_admin(view):
-        return ADMIN_OWN_ACCOUNT if name in _OWN_ACCOUNT else ADMIN_SITE
+        return ADMIN_OWN_ACCOUNT if name in OWN_ACCOUNT else ADMIN_SITE
     return access_of(view)
 
 

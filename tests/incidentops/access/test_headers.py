@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from django.conf import settings
+from django.core.management import call_command
 
 from tests.factories import make_user
 
@@ -25,9 +26,12 @@ def test_every_answer_carries_the_protecting_headers(client):
         assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "https://ops.example.com"])
-def test_a_deployment_raises_no_warning(url, tmp_path):
-    environ = {**os.environ, "IOP_PUBLIC_URL": url, "IOP_VAR": str(tmp_path)}
+def test_a_deployment_on_loopback_raises_no_warning():
+    call_command("check", deploy=True, fail_level="WARNING")
+
+
+def test_a_deployment_under_https_raises_no_warning(tmp_path):
+    environ = {**os.environ, "IOP_PUBLIC_URL": "https://ops.example.com", "IOP_VAR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
         cwd=settings.BASE_DIR,
