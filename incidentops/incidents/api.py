@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import django_filters
 from django.contrib.auth.models import User
 from django.db.models import BigIntegerField, Case, ExpressionWrapper, F, Q, QuerySet, Value, When
-from django.db.models.expressions import Combinable
+from django.db.models.expressions import Combinable, CombinedExpression
 from django.db.models.functions import Cast
 from django.shortcuts import get_object_or_404
 from django.utils.timezone import now
@@ -44,7 +44,9 @@ class IncidentSerializer(serializers.ModelSerializer[Incident]):
     """The same card that boards and sockets show."""
 
     assignee = serializers.CharField(allow_null=True, help_text="User name.")
-    source = serializers.CharField(allow_null=True, help_text="Id of the source that opened it.")
+    source = serializers.CharField(  # type: ignore[assignment]  # a field named as an attribute
+        allow_null=True, help_text="Id of the source that opened it."
+    )
     merged_into = serializers.IntegerField(allow_null=True)
 
     class Meta:
@@ -204,11 +206,11 @@ class SnoozeFields(serializers.Serializer[Any]):
 # --- Lists ------------------------------------------------------------------------------------
 
 
-class StatusIn(django_filters.BaseInFilter, django_filters.ChoiceFilter):
+class StatusIn(django_filters.BaseInFilter, django_filters.ChoiceFilter):  # type: ignore[misc]  # have no types
     """One or several choices, separated by commas."""
 
 
-class IncidentFilter(django_filters.FilterSet):
+class IncidentFilter(django_filters.FilterSet):  # type: ignore[misc]  # has no types
     status = StatusIn(choices=Status.choices)
     severity = StatusIn(choices=Severity.choices)
     is_open = django_filters.BooleanFilter(method="filter_open")
@@ -243,7 +245,7 @@ _HOW_SEVERE = Case(
 )
 
 
-def _before_number(key: Combinable) -> ExpressionWrapper[BigIntegerField[int]]:
+def _before_number(key: Combinable) -> ExpressionWrapper[CombinedExpression]:
     # As an IntegerField, Django would take a cursor beyond 32 bits for a bound that all rows meet.
     return ExpressionWrapper(
         key * Value(_STEP, output_field=BigIntegerField()) + F("number"),
@@ -274,7 +276,8 @@ class IncidentOrdering(OrderingFilter):
         self, request: Request, queryset: QuerySet[Any], view: APIView
     ) -> QuerySet[Any]:
         keys = {f"sort_{name}": key for name, key in _SORT_KEYS.items()}
-        return queryset.annotate(**keys).order_by(*self.get_ordering(request, queryset, view))
+        keyed: QuerySet[Any] = queryset.annotate(**keys)
+        return keyed.order_by(*self.get_ordering(request, queryset, view))
 
     def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
         choices = [sign + name for name in self.fields for sign in ("", "-")]
@@ -315,7 +318,7 @@ class IncidentDetail(generics.RetrieveAPIView[Incident]):
     lookup_field = "number"
 
 
-class AlertFilter(django_filters.FilterSet):
+class AlertFilter(django_filters.FilterSet):  # type: ignore[misc]  # has no types
     class Meta:
         model = Alert
         fields = ("status", "severity", "is_current")

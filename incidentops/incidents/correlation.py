@@ -16,6 +16,7 @@ How much a relation is worth halves every `HALF_LIFE_S`.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -156,7 +157,7 @@ def _by_hops(hops: int | None) -> float:
 def nearness(gap_s: float) -> float:
     """What a relation over this gap is worth, in [0, 1]."""
     gap_s = abs(gap_s)
-    return 0.0 if gap_s > WINDOW_S else 0.5 ** (gap_s / HALF_LIFE_S)
+    return 0.0 if gap_s > WINDOW_S else math.pow(0.5, gap_s / HALF_LIFE_S)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,7 +270,7 @@ class _Group:
 
     def say(self, signal: Signal) -> float:
         """How much this alert of the group still counts against the newest one, in (0, 1]."""
-        return 0.5 ** ((self.last - signal.at) / FADE_S)
+        return math.pow(0.5, (self.last - signal.at) / FADE_S)
 
 
 def _bursts(ordered: Sequence[Signal]) -> list[list[Signal]]:

@@ -39,10 +39,15 @@ class IncidentOpened(_IncidentEvent):
 @register
 @dataclass(frozen=True, kw_only=True)
 class IncidentUpdated(_IncidentEvent):
-    """`change` is the dotted kind of the timeline entry that came with it."""
+    """`change` is the dotted kind of the timeline entry that came with it.
+
+    `alerts` tells of at most 20 alerts when the change is "alert.changed": some recovered or fire
+    again.
+    """
 
     type: ClassVar[str] = "incident.updated"
     change: str
+    alerts: list[dict[str, Any]] = field(default_factory=list)
 
 
 @register

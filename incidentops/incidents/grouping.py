@@ -221,6 +221,10 @@ def _settle(group: _Group, incidents: dict[int, Incident]) -> int:
         except InvalidTransition:
             return 0
     lifecycle.attach((alert.pk, incident.number, alert.merge_reason) for alert in group.alerts)
+    for status in Alert.Status:
+        # As read, not as it is by now: readers are told of what came between.
+        told = [alert.pk for alert in group.alerts if alert.status == status]
+        Alert.objects.filter(pk__in=told).update(told_status=status)
     _tell_attached(incident, group.alerts)
     return len(group.alerts)
 
@@ -303,10 +307,47 @@ def _heed(incident: Incident, alerts: Iterable[Alert]) -> list[str]:
 
 def follow_alerts() -> None:
     """Make open incidents agree with alerts that changed after they were attached."""
+    for number in sorted(set(_untold().values_list("incident", flat=True))):
+        _tell_changed(number)
     for number in list(_outgrown().values_list("number", flat=True)):
         _catch_up(number)
     for number in list(_recovered().values_list("number", flat=True)):
         _resolve_recovered(number)
+
+
+def _untold() -> QuerySet[Alert]:
+    """Alerts whose status is not the one that readers of their open incident know."""
+    return Alert.objects.filter(
+        ~Q(status=F("told_status")), is_current=True, incident__status__in=OPEN_STATUSES
+    )
+
+
+def _tell_changed(number: int | None) -> None:
+    with transaction.atomic():
+        incident = _lock_open([number] if number else []).get(number or 0)
+        untold = _untold().filter(incident=number)
+        lifecycle.lock_alerts(untold)
+        alerts = list(untold.order_by("-pk"))
+        if incident is None or not alerts:
+            return
+        Alert.objects.filter(
+            ~Q(status=F("told_status")), is_current=True, incident=incident
+        ).update(told_status=F("status"))
+        recovered = sum(alert.status == Alert.Status.RESOLVED for alert in alerts)
+        again = len(alerts) - recovered
+        parts = [
+            f"{count} {'alert' if count == 1 else 'alerts'} {what}"
+            for count, what in ((recovered, "recovered"), (again, "firing again"))
+            if count
+        ]
+        lifecycle.commit(
+            incident,
+            "alert.changed",
+            ", ".join(parts).capitalize() + ".",
+            by=CORRELATION,
+            detail={"recovered": recovered, "firing": again},
+            alerts=alerts[:20],
+        )
 
 
 def _urgency(severity: str) -> Case:

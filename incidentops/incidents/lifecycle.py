@@ -7,7 +7,7 @@ last. `by` is whoever acts; its `str()` is the actor's name.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from django.utils.timezone import now
 
 from incidentops.access import audit
 from incidentops.incidents import timeline
-from incidentops.incidents.cards import card, instant, timeline_row
+from incidentops.incidents.cards import alert_row, card, instant, timeline_row
 from incidentops.incidents.events import IncidentOpened, IncidentResolved, IncidentUpdated
 from incidentops.incidents.models import (
     TRANSITIONS,
@@ -78,7 +78,7 @@ def open_incident(
             received_at=received_at or at,
             alert_count=alert_count,
         )
-        _save_as_only_open_one(incident, force_insert=True)
+        _save_as_only_open_one(incident)
         text = f"Opened by {by}." + (f" {reason}" if reason else "")
         entry = timeline.tell(incident, "incident.opened", text, actor=by)
         outbox.publish(
@@ -451,7 +451,7 @@ def _lock_all(*numbers: int) -> list[Incident]:
 
 def _lock_with_absorber(incident: Incident) -> tuple[Incident, Incident | None]:
     """An incident and, when it is merged, the one that took its alerts."""
-    into = Incident.objects.values_list("merged_into_id", flat=True).get(pk=incident.pk)
+    into = Incident.objects.only("merged_into_id").get(pk=incident.pk).merged_into_id
     if into is None:
         return lock(incident), None
     incident, other = _lock_all(incident.number, into)
@@ -477,10 +477,10 @@ def _demand_open(incident: Incident, verb: str) -> None:
         )
 
 
-def _save_as_only_open_one(incident: Incident, **how: bool) -> None:
+def _save_as_only_open_one(incident: Incident) -> None:
     try:
         with transaction.atomic():
-            incident.save(**how)
+            incident.save()
     except IntegrityError:
         other = Incident.objects.open().filter(dedup_key=incident.dedup_key).first()
         if other is None:
@@ -498,6 +498,7 @@ def commit(
     by: object,
     detail: dict[str, Any] | None = None,
     is_audited: bool = True,
+    alerts: Sequence[Alert] = (),
 ) -> None:
     """Save, tell, publish and, last since its lock is everybody's, audit."""
     incident.version += 1
@@ -513,7 +514,9 @@ def commit(
     if kind == "incident.resolved":
         outbox.publish(IncidentResolved(**common))
     else:
-        outbox.publish(IncidentUpdated(change=kind, **common))
+        outbox.publish(
+            IncidentUpdated(change=kind, alerts=[alert_row(alert) for alert in alerts], **common)
+        )
     if is_audited:
         _audit(kind, incident, by, detail)
 

@@ -277,6 +277,8 @@ class Alert(models.Model):
     last_received_at = models.DateTimeField()
     state_changed_at = models.DateTimeField()
     count = models.PositiveIntegerField(default=1)
+    # The status its incident's readers were last told of; "" until it is attached.
+    told_status = models.CharField(max_length=8, blank=True, default="", db_default="")
     incident = models.ForeignKey(
         Incident, on_delete=models.PROTECT, null=True, blank=True, related_name="alerts"
     )
@@ -298,6 +300,11 @@ class Alert(models.Model):
             ),
             models.Index(fields=["incident", "status"], name="alert_by_incident"),
             models.Index(fields=["incident", "-id"], name="alert_newest_of_incident"),
+            models.Index(
+                fields=["incident"],
+                condition=models.Q(is_current=True) & ~models.Q(status=models.F("told_status")),
+                name="alert_untold",
+            ),
         ]
 
     def __str__(self) -> str:

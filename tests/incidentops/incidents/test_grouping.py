@@ -140,6 +140,23 @@ def test_an_incident_resolves_when_all_its_alerts_have_recovered():
     assert not AuditEntry.objects.exists()
 
 
+def test_readers_are_told_when_one_of_several_alerts_recovers_or_fires_again():
+    source = make_source()
+    alert, _ = (make_alert(source, service="checkout") for _ in range(2))
+    grouping.attach_pending()
+    incident = Incident.objects.get()
+    for status, told in (("resolved", "1 alert recovered."), ("firing", "1 alert firing again.")):
+        Alert.objects.filter(pk=alert.pk).update(status=status)
+        for _ in range(2):
+            grouping.attach_pending()
+        assert incident.timeline.latest("pk").text == told
+        event = OutboxEvent.objects.latest("pk")
+        assert (event.type, event.data["change"]) == ("incident.updated", "alert.changed")
+        shown = [(row["id"], row["status"]) for row in event.data["alerts"]]
+        assert shown == [(alert.pk, status)]
+    assert incident.timeline.filter(kind="alert.changed").count() == 2
+
+
 def test_an_alert_over_before_it_was_attached_still_shows_as_an_incident():
     began = now() - timedelta(minutes=5)
     make_alert(status="resolved", starts_at=began, ends_at=began + timedelta(minutes=1))
