@@ -25,6 +25,9 @@ T = TypeVar("T")
 SEND_SECONDS = 5.0
 # What waits here is a hint that may be dropped: the oldest goes first.
 WAITING_LIMIT = 10_000
+# Messages that wait for one group travel together, in a message of this type.
+SEVERAL = "several"
+TOGETHER = 100
 
 
 class _Loop:
@@ -75,7 +78,19 @@ class _Loop:
             await self.wake.wait()
             self.wake.clear()
             while self.waiting:
-                await self._send_one(*self.waiting.popleft())
+                for group, messages in self._take_waiting().items():
+                    message = messages[0]
+                    if len(messages) > 1:
+                        message = {"type": SEVERAL, "messages": messages}
+                    await self._send_one(group, message)
+
+    def _take_waiting(self) -> dict[str, list[dict[str, Any]]]:
+        """What has waited longest, by group, in order."""
+        taken: dict[str, list[dict[str, Any]]] = {}
+        for _ in range(min(len(self.waiting), TOGETHER)):
+            group, message = self.waiting.popleft()
+            taken.setdefault(group, []).append(message)
+        return taken
 
     async def _send_one(self, group: str, message: dict[str, Any]) -> None:
         layer = get_channel_layer()

@@ -11,7 +11,7 @@ from typing import Any
 from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 
-from incidentops.realtime import control, frames, hub, topics
+from incidentops.realtime import channel, control, frames, hub, topics
 from incidentops.realtime.models import TopicEntry, TopicHead
 from incidentops.realtime.names import group_of
 from incidentops.realtime.outbox import text_of
@@ -101,30 +101,36 @@ class ChannelBus:
 
     async def read(self) -> None:
         """Pass on what arrives, for ever. The layer itself comes back after its server was away."""
-        channel = await self._subscribe()
+        channel_name = await self._subscribe()
         while True:
-            message = await self._layer().receive(channel)
-            if message["type"] == "batch":
+            self._pass_on(await self._layer().receive(channel_name))
+
+    def _pass_on(self, message: dict[str, Any]) -> None:
+        match message["type"]:
+            case "batch":
                 self._on_batch(
                     message["topic"], message["epoch"], message["first"], message["events"]
                 )
-            elif message["type"] == "revoke":
+            case "revoke":
                 self._on_revoke(message["subject"])
+            case channel.SEVERAL:
+                for each in message["messages"]:
+                    self._pass_on(each)
 
     async def _subscribe(self) -> str:
         is_logged = False
         while True:
             try:
-                channel: str = await self._layer().new_channel()
-                await self._layer().group_add(control.GROUP, channel)
+                name: str = await self._layer().new_channel()
+                await self._layer().group_add(control.GROUP, name)
             except Exception as error:  # noqa: BLE001  # whatever the layer's client raises while its server is away
                 if not is_logged:
                     logger.warning("The channel layer cannot be subscribed to: %r", error)
                 is_logged = True
                 await asyncio.sleep(self.RETRY_SECONDS)
             else:
-                self._channel = channel
-                return channel
+                self._channel = name
+                return name
 
     @staticmethod
     def _layer() -> Any:

@@ -68,6 +68,7 @@ async def test_a_client_resumes_after_what_it_has(live, viewer):
 
 async def test_positions_older_than_the_process_are_resumed_from_the_database(live, viewer):
     live.do("measure", place="bern", degrees=1, count=20)
+    wait_until(lambda: not live.do("state")["unpositioned"], what="the relay")
     async with follow(live.port(), token=viewer) as client:
         await client.read_one()
         client.position -= 20
