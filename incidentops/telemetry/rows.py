@@ -41,6 +41,9 @@ class TooManyRows(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class SampleRow:
+    """One measurement; `series_key` is the identity of its series (see `series_key`)."""
+
+    series_key: str
     service: str
     metric: str
     at: datetime
@@ -48,14 +51,11 @@ class SampleRow:
     unit: str = ""
     labels: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def series_key(self) -> str:
-        """The identity of the series: the same for labels in any order."""
-        return _series_key(self.service, self.metric, tuple(sorted(self.labels.items())))
 
-
-def _series_key(service: str, metric: str, labels: tuple[tuple[str, str], ...]) -> str:
-    return hashlib.sha256(json.dumps([service, metric, labels]).encode()).hexdigest()
+def series_key(service: str, metric: str, labels: dict[str, str]) -> str:
+    """The identity of a series: the same for labels in any order."""
+    identity = json.dumps([service, metric, sorted(labels.items())])
+    return hashlib.sha256(identity.encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +120,16 @@ def _samples(row: Any, name: str, received_at: datetime) -> Iterator[SampleRow]:
         points = [(_moment(row, name, received_at), _number(row.get("value"), f"{name}.value"))]
     else:
         points = _points(row["points"], f"{name}.points", received_at)
+    key = series_key(service, metric, labels)
     for at, value in points:
         yield SampleRow(
-            service=service, metric=metric, unit=unit, labels=labels, at=at, value=value
+            series_key=key,
+            service=service,
+            metric=metric,
+            unit=unit,
+            labels=labels,
+            at=at,
+            value=value,
         )
 
 

@@ -44,6 +44,14 @@ def test_a_range_is_half_open_and_several_services_may_be_asked():
     ]
 
 
+@pytest.mark.parametrize("fraction", [0, 1, 250_000, 999_999])
+def test_instants_keep_their_microseconds(fraction):
+    at = START + timedelta(microseconds=fraction)
+    Sample.objects.create(series=make_series("cart", "a", range(0)), at=at, value=1)
+    (series,) = queries.series_for("cart", since=START, until=UNTIL)
+    assert series.at[0] == pytest.approx(at.timestamp(), abs=1e-6)
+
+
 def test_a_service_without_samples_has_no_series():
     make_series("cart", "a", range(0))
     assert queries.series_for("cart", since=START, until=UNTIL) == []
