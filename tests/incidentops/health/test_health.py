@@ -18,9 +18,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def _forget_heartbeats():
-    cache.clear()
+    signs = [f"heartbeat:{who}" for who in heartbeats.Beating]
+    cache.delete_many(signs)
     yield
-    cache.clear()
+    cache.delete_many(signs)
 
 
 def test_an_instance_without_worker_and_beat_is_not_ready_and_says_which(client):
