@@ -59,19 +59,24 @@ class Summary(TypedDict):
 
 
 def summary(calls: QuerySet[AwsCall]) -> Summary:
-    figures = calls.aggregate(**_FIGURES)
+    figures: Any = calls.aggregate(**_FIGURES)
     by_provider = calls.values_list("provider").annotate(Count("pk")).order_by("provider")
     return Summary(
         configured_provider=settings.AWSAI_PROVIDER,
-        by_provider=dict(by_provider),
+        calls=figures["calls"],
+        failures=figures["failures"],
+        nano_usd=figures["nano_usd"],
+        list_price_nano_usd=figures["list_price_nano_usd"],
+        latency_ms=figures["latency_ms"],
         latency_ms_reason=_why_no_latency(figures),
-        **figures,
+        last_call_at=figures["last_call_at"],
+        by_provider=dict(by_provider),
     )
 
 
 def services() -> list[dict[str, Any]]:
     """One row a service, from the ledger alone; a service nobody called says so."""
-    rows = AwsCall.objects.values("service").annotate(**_FIGURES)
+    rows: Any = AwsCall.objects.values("service").annotate(**_FIGURES)
     by_service = {row["service"]: row for row in rows}
     providers = _providers_by_service()
     return [

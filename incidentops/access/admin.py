@@ -7,7 +7,6 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.db.models import QuerySet
-from django.forms import ModelForm
 from django.http import HttpRequest
 
 from incidentops.access import audit, tokens
@@ -92,9 +91,7 @@ class MemberAdmin(UserAdmin):  # type: ignore[type-arg]  # not subscriptable at 
     def role_names(self, user: User) -> str:
         return ", ".join(sorted(roles_of(user))) or "none"
 
-    def save_related(
-        self, request: HttpRequest, form: ModelForm, formsets: Any, change: bool
-    ) -> None:
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """The last step of the form, where the user's roles are known: record what was saved."""
         with transaction.atomic():
             super().save_related(request, form, formsets, change)

@@ -38,7 +38,7 @@ def _on_save(
     instance: User, raw: bool, update_fields: frozenset[str] | None, **kwargs: Any
 ) -> None:
     watched = [name for name in _DECISIVE if update_fields is None or name in update_fields]
-    if raw or instance.pk is None or not watched:
+    if raw or instance._state.adding or not watched:
         return
     before = User.objects.filter(pk=instance.pk).values(*watched).first()
     if before is not None and any(before[name] != getattr(instance, name) for name in watched):

@@ -52,7 +52,7 @@ def roles_of(user: AbstractBaseUser | AnonymousUser) -> frozenset[Role]:
         return frozenset()
     if getattr(user, "is_superuser", False):
         return frozenset({Role.ADMIN})
-    names = set(user.groups.values_list("name", flat=True))  # type: ignore[union-attr]  # AbstractBaseUser has no groups, ours does
+    names = set(user.groups.values_list("name", flat=True))  # type: ignore[attr-defined]  # AbstractBaseUser has no groups, ours does
     return frozenset(role for role in Role if role.value in names)
 
 

@@ -65,10 +65,12 @@ def is_open(secret: str) -> bool:
 def consume(request: HttpRequest, secret: str) -> User | None:
     """Sign the link's user in and use the link up; None when it was used or has expired."""
     with transaction.atomic():
-        # One statement: of two who click at once, one wins.
-        if not _open_links(secret).update(used_at=Now()):
+        # Locked, then looked at: of two who click at once, one wins.
+        link = _open_links(secret).select_for_update(of=("self",)).select_related("user").first()
+        if link is None or link.used_at is not None:
             return None
-        user = SignInLink.objects.select_related("user").get(digest=_digest(secret)).user
+        user = link.user
+        SignInLink.objects.filter(pk=link.pk).update(used_at=Now())
         login(request, user, backend=_BACKEND)
         audit.record("user.sign_in", actor=user, target=f"user:{user}", detail={"by": "link"})
     return user

@@ -108,7 +108,7 @@ def test_of_many_who_click_at_once_one_is_signed_in():
 
 
 def test_signing_in_changes_the_session_key_and_lasts_twelve_hours(client):
-    make_user(name="ada")
+    make_user(name="ada", password=PASSWORD)
     session = client.session
     session["before"] = 1
     session.save()
@@ -120,7 +120,7 @@ def test_signing_in_changes_the_session_key_and_lasts_twelve_hours(client):
 
 
 def test_one_is_led_back_to_the_page_one_wanted_but_to_no_other_site(client):
-    make_user(name="ada")
+    make_user(name="ada", password=PASSWORD)
     credentials = {"username": "ada", "password": PASSWORD}
     answer = client.post("/login/?next=/incidents/7/", {**credentials, "next": "/incidents/7/"})
     assert answer.headers["Location"] == "/incidents/7/"
@@ -129,7 +129,7 @@ def test_one_is_led_back_to_the_page_one_wanted_but_to_no_other_site(client):
 
 
 def test_after_five_failures_the_name_is_locked_for_that_address(client):
-    make_user(name="ada")
+    make_user(name="ada", password=PASSWORD)
     wrong = {"username": "ada", "password": "wrong"}
     answers = [client.post("/login/", wrong) for _ in range(5)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 429]
@@ -145,7 +145,7 @@ def test_after_five_failures_the_name_is_locked_for_that_address(client):
 
 @pytest.mark.django_db(transaction=True)
 def test_the_lock_works_behind_asgi():
-    make_user(name="ada")
+    make_user(name="ada", password=PASSWORD)
 
     async def attempts() -> list[int]:
         client = AsyncClient()
@@ -172,7 +172,7 @@ def test_the_admin_site_has_no_second_login_page(client):
 
 
 def test_the_command_prints_a_link_that_works(capsys, client, settings):
-    make_user(name="ada")
+    make_user(name="ada", password=PASSWORD)
     call_command("signin_link", "--user", "ada")
     url = capsys.readouterr().out.strip()
     assert url.startswith(settings.PUBLIC_URL)
