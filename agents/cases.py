@@ -67,7 +67,8 @@ _FINDINGS = {
 
 def load(response: Response) -> Case:
     at = now()
-    incident = response.incident
+    # As it is now, not as it was when the response was read.
+    incident = Incident.objects.get(pk=response.incident_id)
     rows = _alert_rows(incident)
     alerts = tuple(_alert(row) for row in rows)
     named = list(dict.fromkeys(n for n in (incident.service, *(a.service for a in alerts)) if n))

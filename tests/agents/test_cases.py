@@ -93,6 +93,13 @@ def test_the_surroundings_of_the_incident_are_read():
     assert [change.id for change in case.changes] == [recent.pk]
 
 
+def test_the_incident_is_read_as_it_is_now():
+    response = make_response()
+    Incident.objects.update(severity=Severity.LOW)
+
+    assert cases.load(response).incident.severity == "low"
+
+
 def test_of_many_alerts_the_firing_and_urgent_ones_are_kept():
     response, source = make_response(), make_source()
     for i in range(cases.MOST_ALERTS + 5):
