@@ -35,6 +35,8 @@ def span(seconds: float | None) -> str:
     """A duration in its two largest units: "42 s", "3 min 12 s", "2 h 5 min"; a dash when unknown."""
     if seconds is None:
         return UNKNOWN
+    if seconds == 0:
+        return "0 s"
     if abs(seconds) < 1:
         return f"{seconds * 1000:.0f} ms"
     if abs(seconds) < 60:

@@ -27,6 +27,7 @@ export function word(value) {
 export function span(seconds) {
   if (seconds === null || seconds === undefined || Number.isNaN(seconds)) return "–";
   const size = Math.abs(seconds);
+  if (seconds === 0) return "0 s";
   if (size < 1) return `${(seconds * 1000).toFixed(0)} ms`;
   if (size < 10) return `${Number(seconds.toPrecision(3))} s`;
   if (size < 60) return `${seconds.toFixed(0)} s`;

@@ -30,12 +30,12 @@ async function acknowledge() {
     },
     body: "{}",
   });
-  if (answer.ok) say(`Incident ${number} acknowledged.`);
-  else say(`Incident ${number} was not acknowledged: ${(await answer.json()).detail ?? answer.status}`);
-  board().apply();
-  await board().updateComplete;
-  const moved = document.querySelector(`ops-board a.title[href="/incidents/${number}/"]`);
-  if (moved instanceof HTMLElement) moved.focus();
+  if (!answer.ok) {
+    say(`Incident ${number} was not acknowledged: ${(await answer.json()).detail ?? answer.status}`);
+    return;
+  }
+  say(`Incident ${number} acknowledged.`);
+  board().follow(Number(number));
 }
 
 /** @param {string} text */

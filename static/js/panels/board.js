@@ -57,6 +57,10 @@ class OpsBoard extends Panel {
   /** @type {number[][] | null} */
   #layout = null;
   #pending = 0;
+  /** @type {number | null} the card whose move the reader asked for */
+  #followed = null;
+  /** @type {number | null} */
+  #toFocus = null;
 
   connectedCallback() {
     super.connectedCallback();
@@ -72,6 +76,37 @@ class OpsBoard extends Panel {
     this.requestUpdate();
   }
 
+  /**
+   * The reader moves this card: show where it goes and keep the focus on it.
+   * @param {number} number
+   */
+  follow(number) {
+    this.#followed = number;
+    this.requestUpdate();
+  }
+
+  updated() {
+    super.updated();
+    if (this.#toFocus === null) return;
+    const link = this.querySelector(`a.title[href="/incidents/${this.#toFocus}/"]`);
+    this.#toFocus = null;
+    if (link instanceof HTMLElement) link.focus();
+  }
+
+  /**
+   * Whether the followed card stands elsewhere now.
+   * @param {number[][]} fresh
+   */
+  #hasFollowedMoved(fresh) {
+    const number = this.#followed;
+    if (number === null || this.#layout === null) return false;
+    const at = (/** @type {number[][]} */ columns) => columns.findIndex((column) => column.includes(number));
+    if (at(this.#layout) === at(fresh)) return false;
+    this.#followed = null;
+    this.#toFocus = number;
+    return true;
+  }
+
   get #isHeld() {
     return this.matches(":hover") || this.contains(document.activeElement);
   }
@@ -81,7 +116,7 @@ class OpsBoard extends Panel {
     /** @type {Card[]} */
     const cards = this.state.incidents.filter((/** @type {Card} */ card) => matches(card, wanted) && isShown(card));
     const fresh = layout(cards);
-    if (this.#layout === null || !this.#isHeld) this.#layout = fresh;
+    if (this.#layout === null || this.#hasFollowedMoved(fresh) || !this.#isHeld) this.#layout = fresh;
     this.#pending = moved(this.#layout, fresh);
     const byNumber = new Map(cards.map((card) => [card.number, card]));
     const shown = this.#layout;

@@ -75,7 +75,7 @@ class DemoTiles extends Panel {
 
   /** @param {Kpi} kpi */
   #change(kpi) {
-    if (kpi.change === null) return kpi.value === null ? "" : " · no earlier window to compare with";
+    if (kpi.change === null) return kpi.value === null || kpi.reason ? "" : " · no earlier window to compare with";
     const before = kpi.previous === null ? "" : ` (${measured(kpi.previous, kpi.unit)})`;
     if (kpi.change === 0) return ` · no change against the window before${before}`;
     return ` · ${kpi.change > 0 ? "+" : ""}${measured(kpi.change, kpi.unit)} against the window before${before}`;
