@@ -139,6 +139,8 @@ def instance(directory: Path, **environ: str) -> Iterator[LiveInstance]:
     finally:
         if process.poll() is None:
             live.stop()
+        reader.join(10)
+        process.stdout.close()
 
 
 def _collect(stream: Any, lines: list[str]) -> None:

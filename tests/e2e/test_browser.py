@@ -1,0 +1,338 @@
+"""The pages in a real browser, against a real instance that this module starts."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.live import ROOT, LiveInstance, instance, lane, wait_for
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+LIBRARIES = ROOT / "static" / "vendor" / "libraries.json"
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+PASSWORD = "for-tests-only-42"
+SERIES_POINTS = 120
+
+expect.set_options(timeout=15_000)
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
+    pytest.mark.skipif(
+        not LIBRARIES.exists(), reason="the browser libraries are not installed (make setup)"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveInstance]:
+    directory = tmp_path_factory.mktemp("browser")
+    with lane() as environ, instance(directory, IOP_ADMIN_PASSWORD=PASSWORD, **environ) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def api(live: LiveInstance) -> Iterator[httpx.Client]:
+    with live.client("admin") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def session(browser: Browser, live: LiveInstance, tmp_path_factory) -> Path:
+    """The cookies of somebody who signed in through the form."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{live.url}/ops")
+    expect(page).to_have_url(re.compile(r"/login/\?next="))
+    page.get_by_label("User name").fill("admin")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(f"{live.url}/ops")
+    path = tmp_path_factory.mktemp("session") / "state.json"
+    context.storage_state(path=path)
+    context.close()
+    return path
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser objected to: script errors, failed loads, policy violations."""
+    return []
+
+
+@pytest.fixture
+def page(
+    browser: Browser, live: LiveInstance, session: Path, complaints: list[str]
+) -> Iterator[Page]:
+    context = browser.new_context(storage_state=session, viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    listen(opened, complaints)
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+def listen(page: Page, complaints: list[str]) -> None:
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            complaints.append(message.text)
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+
+
+def fire(live: LiveInstance, name: str, *, service: str, severity: str = "high") -> None:
+    alert = {
+        "status": "firing",
+        "labels": {"alertname": name, "service": service, "severity": severity},
+        "annotations": {"summary": f"{name} on {service}"},
+        "startsAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "endsAt": "0001-01-01T00:00:00Z",
+        "generatorURL": "",
+    }
+    body = {"version": "4", "groupKey": name, "status": "firing", "receiver": "test"}
+    answer = httpx.post(
+        live.intake_url("alertmanager"), json={**body, "alerts": [alert]}, trust_env=False
+    )
+    assert answer.status_code == 202, answer.text
+
+
+def number_of(api: httpx.Client, service: str) -> int:
+    def find() -> int:
+        rows = api.get("/api/v1/incidents/", params={"service": service}).json()["results"]
+        return rows[0]["number"] if rows else 0
+
+    return wait_for(find, what=f"an incident of {service}")
+
+
+@pytest.fixture(scope="module")
+def responded(live: LiveInstance, api: httpx.Client) -> int:
+    """The number of an incident with telemetry whose response has ended."""
+    began = time.time() - SERIES_POINTS * 30
+    points = [
+        [began + i * 30, 0.2 + 0.01 * (i % 5) + (1.2 if i > SERIES_POINTS - 20 else 0)]
+        for i in range(SERIES_POINTS)
+    ]
+    sample = {"service": "checkout", "metric": "latency_p95", "unit": "s", "points": points}
+    pushed = api.post("/api/v1/telemetry/samples/", json={"samples": [sample]})
+    assert pushed.status_code == 202, pushed.text
+    fire(live, "HighLatency", service="checkout", severity="critical")
+    number = number_of(api, "checkout")
+    wait_for(
+        lambda: api.get(f"/api/v1/incidents/{number}/response/").json()["finished_at"],
+        what="the end of the response",
+    )
+    return number
+
+
+def open_live(page: Page, url: str) -> None:
+    page.goto(url)
+    expect(page.locator('.pill[data-state="live"]')).to_be_visible(timeout=15_000)
+
+
+def test_a_new_incident_appears_on_the_open_board(live: LiveInstance, page: Page) -> None:
+    open_live(page, f"{live.url}/ops")
+    page.evaluate("window.notReloaded = true")
+    fire(live, "QueueGrowing", service="orders")
+    card = page.locator("section.column", has_text="Triggered").locator(".card", has_text="orders")
+    expect(card).to_contain_text("QueueGrowing", timeout=15_000)
+    expect(card).to_contain_text("response escalated", timeout=30_000)
+    expect(page.locator("ops-events")).to_contain_text("QueueGrowing")
+    assert page.evaluate("window.notReloaded")
+
+
+def test_a_responder_acknowledges_on_the_incident_page(
+    live: LiveInstance, page: Page, api: httpx.Client, responded: int
+) -> None:
+    open_live(page, f"{live.url}/incidents/{responded}/")
+    page.get_by_role("button", name="Acknowledge").click()
+    expect(page.locator("main [role=status]").first).to_contain_text("Acknowledged.")
+    expect(page.locator("incident-head")).to_contain_text("owner: admin")
+    expect(page.get_by_role("button", name="Acknowledge")).to_be_hidden()
+    assert api.get(f"/api/v1/incidents/{responded}/").json()["status"] == "acknowledged"
+
+
+def test_what_somebody_else_does_shows_without_reload(
+    live: LiveInstance, page: Page, api: httpx.Client, responded: int
+) -> None:
+    open_live(page, f"{live.url}/incidents/{responded}/")
+    answer = api.post(
+        f"/api/v1/incidents/{responded}/comment/", json={"text": "Rolled the canary back."}
+    )
+    assert answer.is_success, answer.text
+    expect(page.locator("incident-timeline")).to_contain_text("Rolled the canary back.")
+
+
+def test_evidence_is_plotted_and_readable_as_a_table(
+    live: LiveInstance, page: Page, responded: int
+) -> None:
+    open_live(page, f"{live.url}/incidents/{responded}/")
+    expect(page.locator("evidence-plot canvas").first).to_be_visible()
+    series = page.locator("article.evidence", has=page.locator("evidence-plot")).first
+    series.get_by_text("Figures as a table").click()
+    expect(series.get_by_role("region", name="Figures")).to_be_visible()
+    citation = page.locator("response-findings a.cite").first
+    target = citation.get_attribute("href") or ""
+    citation.click()
+    expect(page.locator(f"[id='{target.removeprefix('#')}']")).to_be_in_viewport()
+
+
+def test_the_page_holds_what_the_server_says(
+    live: LiveInstance, page: Page, api: httpx.Client, responded: int
+) -> None:
+    open_live(page, f"{live.url}/incidents/{responded}/")
+    script = """async () => {
+        const link = document.querySelector('script[src*="pages/incident"]').src;
+        const text = await (await fetch(link)).text();
+        const path = text.match(/from "(\\.\\.\\/store[^"]*)"/)[1];
+        const { storeOf } = await import(new URL(path, link));
+        return storeOf(document.body.dataset.topic).state.response;
+    }"""
+    held = page.evaluate(script)
+    assert held == api.get(f"/api/v1/incidents/{responded}/response/").json()
+
+
+def test_the_board_can_be_used_by_keyboard(
+    live: LiveInstance, page: Page, api: httpx.Client, responded: int
+) -> None:
+    fire(live, "DiskFillingUp", service="backup", severity="low")
+    number = number_of(api, "backup")
+    open_live(page, f"{live.url}/ops")
+    expect(page.locator(".card", has_text="backup")).to_be_visible(timeout=15_000)
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("Skip to content")).to_be_focused()
+    wanted = page.locator(f'ops-board a.title[href="/incidents/{number}/"]')
+    for _ in range(12):
+        page.keyboard.press("j")
+        if wanted.evaluate("link => link === document.activeElement"):
+            break
+    expect(wanted).to_be_focused()
+    page.keyboard.press("a")
+    acknowledged = page.locator("section.column", has_text="Acknowledged")
+    link = f'a.title[href="/incidents/{number}/"]'
+    expect(acknowledged.locator(link)).to_be_focused()
+    page.keyboard.press("?")
+    help_ = page.get_by_role("dialog", name="Keyboard shortcuts")
+    expect(help_).to_be_visible()
+    help_.get_by_label("Single-key shortcuts are on").uncheck()
+    page.keyboard.press("Escape")
+    page.locator("body").click(position={"x": 2, "y": 300})
+    page.keyboard.press("j")
+    assert page.evaluate("document.activeElement.matches('a.title')") is False
+    page.keyboard.press("?")
+    help_.get_by_label("Single-key shortcuts are on").check()
+    page.keyboard.press("Escape")
+    wanted.focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{live.url}/incidents/{number}/")
+
+
+def test_cards_do_not_move_under_the_focus(
+    live: LiveInstance, page: Page, api: httpx.Client, responded: int
+) -> None:
+    open_live(page, f"{live.url}/ops")
+    focused = page.locator(f'ops-board a.title[href="/incidents/{responded}/"]')
+    focused.focus()
+    fire(live, "ReplicaLag", service="reports-db", severity="critical")
+    waiting = page.get_by_role("button", name=re.compile("1 update"))
+    expect(waiting).to_be_visible(timeout=15_000)
+    expect(page.locator(".card", has_text="reports-db")).to_have_count(0)
+    expect(focused).to_be_focused()
+    page.keyboard.press(".")
+    expect(page.locator(".card", has_text="reports-db")).to_be_visible()
+    expect(waiting).to_be_hidden()
+
+
+def test_the_pages_work_without_scripts(
+    browser: Browser, live: LiveInstance, session: Path, responded: int
+) -> None:
+    context = browser.new_context(storage_state=session, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{live.url}/incidents/{responded}/")
+    page.get_by_text("Comment, severity, snooze").click()
+    page.locator("#comment-text").fill("Written without scripts.")
+    page.get_by_role("button", name="Add comment").click()
+    expect(page.locator(".timeline")).to_contain_text("Written without scripts.")
+    page.goto(f"{live.url}/ops?severity=critical")
+    expect(page.locator(".card", has_text="checkout")).to_be_visible()
+    page.goto(f"{live.url}/demo")
+    expect(page.get_by_role("heading", name="Mean time to resolve")).to_be_visible()
+    context.close()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
+def test_pages_are_accessible_and_fit(
+    browser: Browser, live: LiveInstance, session: Path, responded: int, scheme: str, width: int
+) -> None:
+    complaints: list[str] = []
+    context = browser.new_context(
+        storage_state=session, color_scheme=scheme, viewport={"width": width, "height": 900}
+    )
+    page = context.new_page()
+    listen(page, complaints)
+    found: dict[str, object] = {}
+    for path in (
+        "/ops",
+        f"/incidents/{responded}/",
+        f"/transparency?incident={responded}",
+        "/demo",
+        "/approvals/",
+    ):
+        page.goto(f"{live.url}{path}")
+        if path != "/approvals/":
+            expect(page.locator('.pill[data-state="live"]')).to_be_visible(timeout=15_000)
+        overflow = page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        if overflow > 0:
+            found[f"{path} overflows"] = overflow
+        if violations := axe(page):
+            found[path] = violations
+    context.close()
+    assert found == {}, json.dumps(found, indent=2)
+    assert complaints == []
+
+
+def axe(page: Page) -> list[dict[str, object]]:
+    """Serious and critical violations of WCAG 2.2 AA on the page as it stands."""
+    if not AXE.exists():
+        pytest.skip("axe-core is not installed (npm ci)")
+    # Through the protocol, as the page's policy forbids scripts of others.
+    page.evaluate(AXE.read_text() + "; undefined")
+    result = page.evaluate(
+        """() => axe.run(document, {runOnly: {type: "tag", values:
+        ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}})"""
+    )
+    return [
+        {"rule": violation["id"], "nodes": [node["html"][:160] for node in violation["nodes"][:4]]}
+        for violation in result["violations"]
+        if violation["impact"] in ("serious", "critical")
+    ]
+
+
+def test_signed_out_sockets_are_said_to_be_stale(browser: Browser, live: LiveInstance) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{live.url}/login/")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(page.locator("connection-pill")).to_be_empty()
+    context.close()
