@@ -11,10 +11,13 @@ from django.db.migrations.executor import MigrationExecutor
 from redis.exceptions import RedisError
 
 from incidentops.health import heartbeats
-from incidentops.health.registry import Probe, Reading, register
+from incidentops.health.registry import Probe, Reading, Vital, register, register_vital
+from incidentops.realtime import soundings
 
 # Beat writes every two seconds, workers every two or three.
 SILENT_AFTER = timedelta(seconds=15)
+# The sweep runs every second; an event that waits for ten has been missed by several.
+UNRELAYED_AFTER = timedelta(seconds=10)
 
 
 def _database() -> Reading:
@@ -80,8 +83,40 @@ def _living(who: heartbeats.Beating) -> Reading:
     )
 
 
+def _channel_layer() -> Reading:
+    try:
+        milliseconds = soundings.round_trip_ms()
+    except (RedisError, OSError, TimeoutError) as error:
+        return Reading(
+            ok=False, summary=f"Nothing comes through the channel layer: {type(error).__name__}."
+        )
+    return Reading(
+        ok=True,
+        summary=f"A message takes {milliseconds} ms through the channel layer.",
+        detail={"round_trip_ms": milliseconds},
+    )
+
+
+def _outbox() -> Reading:
+    try:
+        seconds = round(soundings.oldest_unrelayed().total_seconds(), 3)
+        overdue = soundings.overdue_events()
+    except DatabaseError as error:
+        return Reading(ok=False, summary=f"The outbox cannot be read: {type(error).__name__}.")
+    detail = {"oldest_unrelayed_seconds": seconds, "overdue_events": overdue}
+    if timedelta(seconds=seconds) > UNRELAYED_AFTER:
+        return Reading(ok=False, summary=f"An event waits for {seconds} s.", detail=detail)
+    if overdue:
+        summary = f"{overdue} events have a receiver that fails."
+        return Reading(ok=False, summary=summary, detail=detail)
+    return Reading(ok=True, summary="Events are relayed as they come.", detail=detail)
+
+
 register(Probe(name="database", check=_database))
 register(Probe(name="broker", check=_broker))
 register(Probe(name="migrations", check=_migrations))
 register(Probe(name="worker", check=lambda: _living(heartbeats.Beating.WORKER)))
 register(Probe(name="beat", check=lambda: _living(heartbeats.Beating.BEAT)))
+register(Probe(name="channel_layer", check=_channel_layer))
+register(Probe(name="outbox", check=_outbox, is_critical=False))
+register_vital(Vital(name="sockets", read=soundings.open_sockets))

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 APP = "tests.incidentops.realtime.live_app:application"
 
 
-def wait_until(condition, *, seconds: float = 15.0, what: str = "the condition"):
+def wait_until(condition, *, seconds: float = 60.0, what: str = "the condition"):
     """Poll until `condition()` is true and return what it gave."""
     give_up_at = time.monotonic() + seconds
     while not (found := condition()):

@@ -29,7 +29,7 @@ class Follower:
     async def say(self, **message) -> None:
         await self.socket.send(json.dumps(message))
 
-    async def read_one(self, seconds: float = 15.0) -> dict:
+    async def read_one(self, seconds: float = 30.0) -> dict:
         async with asyncio.timeout(seconds):
             frame = json.loads(await self.socket.recv())
         self.frames.append(frame)
@@ -58,7 +58,7 @@ class Follower:
         if self.acknowledges:
             await self.say(type="ack", topic=self.topic, position=self.position)
 
-    async def read(self, until, seconds: float = 15.0) -> Follower:
+    async def read(self, until, seconds: float = 30.0) -> Follower:
         try:
             async with asyncio.timeout(seconds):
                 while not until(self):
