@@ -259,7 +259,7 @@ def raise_a_zombie(instance: Instance, *, seed: int) -> Ordeal:
     ordeal = Ordeal(instance, seed)
     ordeal.post(1, 1, 0)
     pid, (phase_run, fence) = wait_for(
-        lambda: next(iter(ordeal._holders().items()), None), within=30, what="a phase is claimed"
+        lambda: next(iter(ordeal._holders().items()), None), within=90, what="a phase is claimed"
     )
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -268,12 +268,12 @@ def raise_a_zombie(instance: Instance, *, seed: int) -> Ordeal:
                 f"SELECT 1 FROM agents_phaserun WHERE id = {phase_run} AND fence > {fence} "
                 "AND state = 'running'"
             ),
-            within=30,
+            within=60,
             what="another worker takes the phase",
         )
     finally:
         os.kill(pid, signal.SIGCONT)
-    ordeal.rest(within=40)
+    ordeal.rest(within=90)
     # A second commit, if there is one, comes when the slower worker is done.
     time.sleep(2 * float(instance.environ["KILL_TEST_SECONDS"]))
     return ordeal

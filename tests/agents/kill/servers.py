@@ -163,7 +163,14 @@ class Instance:
     """Web, two workers and beat over a private Valkey and a private database."""
 
     def __init__(
-        self, directory: Path, database: str, *, lease: int, seconds: float, control: str = ""
+        self,
+        directory: Path,
+        database: str,
+        *,
+        lease: int,
+        seconds: float,
+        control: str = "",
+        package: str = "tests.agents.kill",
     ) -> None:
         self.directory, self.lease = directory, lease
         self.postgres: PostgreSQL | None = None
@@ -181,7 +188,7 @@ class Instance:
             "IOP_PORT": str(self.port),
             "IOP_LEASE_SECONDS": str(lease),
             "IOP_LOG_LEVEL": "WARNING",
-            "DJANGO_SETTINGS_MODULE": "tests.agents.kill.settings",
+            "DJANGO_SETTINGS_MODULE": f"{package}.settings",
             "PYTHONPATH": str(ROOT),
             "KILL_TEST_SECONDS": str(seconds),
             "KILL_TEST_CONTROL": control,
@@ -198,7 +205,7 @@ class Instance:
             str(self.port),
             "incidentops.asgi:application",
         )
-        celery = ("celery", "-A", "tests.agents.kill.worker", "--quiet")
+        celery = ("celery", "-A", f"{package}.worker", "--quiet")
         self.workers = [
             self._start(
                 f"worker{number}",
