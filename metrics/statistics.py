@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+# Not scipy.stats, whose import takes longer than that of the rest of the product.
+from scipy import special
 
 LEVEL = 0.95
 LOG_T_BELOW = 15  # sample sizes at which each interval of the mean held its level best
@@ -107,7 +109,7 @@ def log_t(x: NDArray[np.float64], *, level: float = LEVEL) -> tuple[float, float
     y = np.log(x)
     n, variance = y.size, float(y.var(ddof=1))
     centre = float(y.mean()) + variance / 2
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * math.sqrt(
+    half = float(special.stdtrit(n - 1, (1 + level) / 2)) * math.sqrt(
         variance / n + variance**2 / (2 * (n - 1))
     )
     return _exp(centre - half), _exp(centre + half)
@@ -118,7 +120,7 @@ def _exp(power: float) -> float:
 
 
 def _student_t(x: NDArray[np.float64], *, level: float) -> tuple[float, float]:
-    half = stats.t.ppf((1 + level) / 2, x.size - 1) * x.std(ddof=1) / math.sqrt(x.size)
+    half = special.stdtrit(x.size - 1, (1 + level) / 2) * x.std(ddof=1) / math.sqrt(x.size)
     return float(x.mean() - half), float(x.mean() + half)
 
 
@@ -157,11 +159,7 @@ def median(values: Sequence[float] | NDArray[np.float64], *, level: float = LEVE
     if x.size == 0:
         return Estimate(n=0, method="median", reason="There is no observation.")
     value = float(np.median(x))
-    # P(B < rank) <= (1 - level) / 2 for B binomial (n, 1/2): the median lies below the value of
-    # that rank no more often than this.
-    rank = int(stats.binom.ppf((1 - level) / 2, x.size, 0.5))
-    if stats.binom.cdf(rank, x.size, 0.5) <= (1 - level) / 2:
-        rank += 1
+    rank = _sign_test_rank(x.size, (1 - level) / 2)
     if rank < 1:
         needed = math.ceil(1 - math.log2(1 - level))
         return Estimate(
@@ -179,6 +177,19 @@ def median(values: Sequence[float] | NDArray[np.float64], *, level: float = LEVE
     )
 
 
+def _sign_test_rank(n: int, tail: float) -> int:
+    """The largest rank with P(B < rank) <= `tail` for B binomial (n, 1/2); 0 when there is none.
+
+    The median lies below the value of that rank no more often than `tail`.
+    """
+    # The inverse is NaN where even P(B = 0) is above the tail, and may be one off by rounding.
+    near = special.bdtrik(tail, n, 0.5)
+    rank = 0 if math.isnan(near) else max(0, int(near) - 1)
+    while special.bdtr(rank, n, 0.5) <= tail:
+        rank += 1
+    return rank
+
+
 def rate(successes: int, n: int, *, level: float = LEVEL) -> Estimate:
     """A share with Wilson's score interval, without continuity correction.
 
@@ -187,7 +198,7 @@ def rate(successes: int, n: int, *, level: float = LEVEL) -> Estimate:
     """
     if n == 0:
         return Estimate(n=0, method="share", reason="There is no observation.")
-    z = float(stats.norm.ppf((1 + level) / 2))
+    z = float(special.ndtri((1 + level) / 2))
     share = successes / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from scipy import stats
+from scipy import special
 
 WILDCARD = "<*>"
 SIMILARITY = 0.7
@@ -158,7 +158,7 @@ def emerged(
     for template in templates:
         after = sum(1 for line in template.lines if at[line] >= since)
         total = len(template.lines)
-        p_value = float(stats.binom.sf(after - 1, total, share)) * len(templates)
+        p_value = float(special.bdtrc(after - 1, total, share)) * len(templates)
         if p_value < level:
             found.append(
                 Emergence(
