@@ -47,11 +47,12 @@ def _chosen(request: HttpRequest, responses: list[dict[str, Any]]) -> int | None
 
 def ledger() -> list[dict[str, Any]]:
     """What the ledger of AI calls adds up to, by service and provider."""
-    return list(
+    rows = (
         AwsCall.objects.order_by("service", "provider")
         .values("service", "provider")
         .annotate(calls=Count("pk"), billed=Sum("nano_usd"), list_price=Sum("list_price_nano_usd"))
     )
+    return [dict(row) for row in rows]
 
 
 @requires("approval.view")

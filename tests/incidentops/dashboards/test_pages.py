@@ -1,0 +1,198 @@
+"""The pages as the server renders them, before any script runs."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils.timezone import now
+
+from agents.models import Approval, Phase, PhaseRun, Response, ResponseState
+from incidentops.incidents import lifecycle
+from incidentops.incidents.models import Incident, Status
+from tests.factories import make_alert, make_incident, make_user
+
+pytestmark = pytest.mark.django_db
+
+
+def page(client: Client, path: str, **query: str) -> str:
+    answer = client.get(path, query)
+    assert answer.status_code == 200, (path, answer.status_code)
+    return re.sub(r"\s+", " ", answer.content.decode())
+
+
+def signed_in(role: str = "responder") -> Client:
+    client = Client()
+    client.force_login(make_user(role))
+    return client
+
+
+def make_response(incident: Incident, state: str = ResponseState.ESCALATED) -> Response:
+    response = Response.objects.create(incident=incident, state=state, urgency=1)
+    PhaseRun.objects.bulk_create(PhaseRun(response=response, phase=phase) for phase in Phase)
+    return response
+
+
+def test_an_empty_board_tells_how_to_send_the_first_alert() -> None:
+    text = page(signed_in(), "/ops")
+    assert "No incidents yet: send the first alert" in text
+    assert "/intake/SOURCE_ID/" in text
+
+
+def test_the_board_shows_each_incident_in_its_column() -> None:
+    make_incident(title="Checkout is slow", service="checkout")
+    make_incident(Status.ACKNOWLEDGED, title="Disk is full")
+    text = page(signed_in(), "/ops")
+    triggered, acknowledged = (
+        text.index('id="column-triggered"'),
+        text.index('id="column-acknowledged"'),
+    )
+    assert triggered < text.index("Checkout is slow") < acknowledged < text.index("Disk is full")
+
+
+def test_the_filters_of_the_url_choose_the_cards() -> None:
+    make_incident(title="Checkout is slow", service="checkout", severity="critical")
+    make_incident(title="Disk is full", service="backup", severity="low")
+    text = page(signed_in(), "/ops", severity="critical")
+    assert "Checkout is slow" in text
+    assert "Disk is full" not in text
+    assert "Disk is full" in page(signed_in(), "/ops", q="DISK")
+
+
+def test_titles_from_alerts_are_never_markup() -> None:
+    incident = make_incident(title="<script>alert(1)</script>")
+    for path in ("/ops", f"/incidents/{incident.number}/"):
+        assert "<script>alert" not in page(signed_in(), path)
+
+
+@pytest.mark.parametrize(
+    ("status", "offered"),
+    [
+        (Status.TRIGGERED, {"acknowledge", "mitigate", "resolve", "take"}),
+        (Status.ACKNOWLEDGED, {"mitigate", "resolve", "take"}),
+        (Status.RESOLVED, {"close", "reopen"}),
+        (Status.CLOSED, {"reopen"}),
+    ],
+)
+def test_only_lawful_steps_are_offered(status: str, offered: set[str]) -> None:
+    incident = make_incident(status)
+    text = page(signed_in(), f"/incidents/{incident.number}/")
+    buttons = re.findall(r'data-verb="(\w+)"( hidden)?>', text)
+    shown = {verb for verb, hidden in buttons if not hidden} - {"severity", "snooze"}
+    assert shown == offered
+
+
+def test_a_viewer_is_offered_nothing_and_may_do_nothing() -> None:
+    incident, client = make_incident(), signed_in("viewer")
+    assert 'data-verb="acknowledge"' not in page(client, f"/incidents/{incident.number}/")
+    assert client.post(f"/incidents/{incident.number}/acknowledge/").status_code == 403
+
+
+def test_a_form_acknowledges_and_leads_back() -> None:
+    incident, client = make_incident(), signed_in()
+    answer = client.post(f"/incidents/{incident.number}/acknowledge/")
+    assert answer["Location"] == f"/incidents/{incident.number}/"
+    incident.refresh_from_db()
+    assert incident.status == Status.ACKNOWLEDGED
+    assert "Acknowledged." in page(client, f"/incidents/{incident.number}/")
+
+
+def test_an_unlawful_step_is_explained_and_changes_nothing() -> None:
+    incident, client = make_incident(Status.CLOSED), signed_in()
+    client.post(f"/incidents/{incident.number}/acknowledge/")
+    assert "Acknowledge was not possible." in page(client, f"/incidents/{incident.number}/")
+    incident.refresh_from_db()
+    assert incident.status == Status.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("verb", "data", "expected"),
+    [
+        ("comment", {"text": "Looking at it."}, "Looking at it."),
+        ("comment", {"text": " "}, "Comment was not possible. text: This field is required."),
+        ("severity", {"severity": "low"}, "Severity changed from high to low"),
+        ("severity", {"severity": "urgent"}, "Change severity was not possible."),
+        ("snooze", {"minutes": "30"}, "Snoozed until"),
+        ("snooze", {"minutes": "1"}, "Snooze was not possible."),
+        ("take", {}, "Assigned to you."),
+    ],
+)
+def test_forms_answer_with_what_happened(verb: str, data: dict[str, str], expected: str) -> None:
+    incident, client = make_incident(), signed_in()
+    client.post(f"/incidents/{incident.number}/{verb}/", data)
+    assert expected in page(client, f"/incidents/{incident.number}/")
+
+
+def test_what_is_not_there_is_not_found() -> None:
+    client, incident = signed_in(), make_incident()
+    assert client.get("/incidents/999999/").status_code == 404
+    assert client.get("/transparency?incident=999999").status_code == 404
+    assert client.get("/transparency?incident=x").status_code == 404
+    assert client.post(f"/incidents/{incident.number}/explode/").status_code == 404
+
+
+def test_alerts_are_shown_with_the_reason_why_they_are_here() -> None:
+    incident = make_incident()
+    make_alert(
+        incident=incident, merge_reason={"kind": "text", "explanation": "It resembles alert 1."}
+    )
+    assert "It resembles alert 1." in page(signed_in(), f"/incidents/{incident.number}/")
+
+
+def test_a_response_is_shown_phase_by_phase() -> None:
+    incident = make_incident()
+    make_response(incident)
+    for path in (f"/incidents/{incident.number}/", f"/transparency?incident={incident.number}"):
+        text = page(signed_in(), path)
+        assert all(f"<strong>{phase}</strong>" in text for phase in Phase.values)
+        assert "No AWS calls have been made" in text
+
+
+def test_the_numbers_say_why_they_are_unknown() -> None:
+    text = page(signed_in("viewer"), "/demo")
+    assert "No incident has been resolved in the last 7 days" in text
+    assert "No baseline and no cost model are configured." in text
+
+
+def test_the_numbers_name_no_incident() -> None:
+    make_incident(title="Secret title")
+    incident = make_incident(Status.RESOLVED, title="Another secret title")
+    lifecycle.reopen(incident, by="somebody")
+    assert "ecret title" not in page(signed_in("viewer"), "/demo")
+
+
+def test_without_plans_the_approvals_page_says_why() -> None:
+    assert "No executor of actions is configured" in page(signed_in("viewer"), "/approvals/")
+
+
+def test_an_approver_rejects_the_plan_that_was_shown() -> None:
+    response = make_response(make_incident(), ResponseState.AWAITING_APPROVAL)
+    approval = Approval.objects.create(
+        response=response,
+        plan_digest="d" * 64,
+        plan={"action": "restart", "target": "checkout"},
+        expires_at=now() + timedelta(hours=1),
+    )
+    client = signed_in("approver")
+    assert "restart" in page(client, "/approvals/")
+    client.post(f"/approvals/{approval.pk}/reject/", {"plan_digest": "e" * 64})
+    approval.refresh_from_db()
+    assert approval.state == Approval.State.PENDING
+    client.post(f"/approvals/{approval.pk}/reject/", {"plan_digest": "d" * 64, "reason": "No."})
+    approval.refresh_from_db()
+    assert approval.state == Approval.State.REJECTED
+
+
+@pytest.mark.parametrize("path", ["/ops", "/transparency", "/demo", "/approvals/", "/incidents/1/"])
+def test_strangers_are_led_to_the_sign_in_page(path: str) -> None:
+    answer = Client().get(path, headers={"Accept": "text/html"})
+    assert answer.status_code == 302
+    assert answer["Location"].startswith("/login/?next=")
+
+
+def test_error_pages_keep_the_frame() -> None:
+    answer = signed_in().get("/nowhere", headers={"Accept": "text/html"})
+    assert answer.status_code == 404
+    assert "There is nothing at this address." in answer.content.decode()

@@ -1,0 +1,116 @@
+"""The scripts that need no page, run by Node where it is installed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+
+from incidentops.dashboards import board
+from incidentops.templatetags import display
+from tests.live import ROOT
+
+NODE = shutil.which("node")
+pytestmark = pytest.mark.skipif(NODE is None, reason="Node is not installed")
+
+
+def run(module: str, body: str, **values: Any) -> Any:
+    """The JSON value that `body` returns, with the module's exports as `m` and `values` as `v`."""
+    path = (ROOT / "static" / "js" / module).as_uri()
+    script = f"""
+    globalThis.document = {{documentElement: {{dataset: {{}}}}, body: {{dataset: {{}}}}}};
+    const m = await import({json.dumps(path)});
+    const v = {json.dumps(values)};
+    const result = await (async () => {{ {body} }})();
+    process.stdout.write(JSON.stringify(result));
+    """
+    done = subprocess.run(
+        [str(NODE), "--input-type=module", "-e", script], capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def test_durations_and_numbers_are_written_as_the_server_writes_them() -> None:
+    seconds = [0, 0.05, 0.5, 1, 2.345, 9.99, 59, 60, 61, 192, 3600, 3725, 86_400, 90_000, 700_000]
+    numbers = [0, 0.0123, 0.5, 1.5, 12.25, 3, 1234, 123_456, 1e9, 0.00001]
+    written = run(
+        "format.js",
+        "return {spans: v.seconds.map(m.span), numbers: v.numbers.map(m.number)}",
+        seconds=seconds,
+        numbers=numbers,
+    )
+    assert written["spans"] == [display.span(value) for value in seconds]
+    assert written["numbers"][:7] == [display.number(value) for value in numbers[:7]]
+
+
+CARD = {"number": 7, "status": "triggered", "severity": "high", "version": 1, "title": "t"}
+
+
+def event(position: int, version: int, **card: Any) -> dict[str, Any]:
+    data = {"number": 7, "incident": {**CARD, "version": version, **card}}
+    return {
+        "position": position,
+        "type": "incident.updated",
+        "at": "2026-01-01T00:00:00.000Z",
+        "version": version,
+        "data": data,
+    }
+
+
+APPLY = """
+const store = new m.Store("ops");
+store.replace({epoch: "e", position: 10, data: {incidents: [v.card], responses: []}});
+const answers = v.frames.map((events) => store.apply({epoch: "e", events}));
+return {answers, position: store.position, incidents: store.state.incidents};
+"""
+
+
+def test_applying_events_twice_changes_nothing() -> None:
+    first = [event(11, 2, status="acknowledged"), event(12, 3, status="mitigated")]
+    once = run("store.js", APPLY, card=CARD, frames=[first])
+    twice = run("store.js", APPLY, card=CARD, frames=[first, first])
+    assert once["incidents"] == twice["incidents"] == [first[1]["data"]["incident"]]
+    assert twice["position"] == 12
+
+
+def test_an_older_card_does_not_replace_a_newer_one() -> None:
+    newer = {**CARD, "version": 9, "status": "resolved"}
+    kept = run("store.js", APPLY, card=newer, frames=[[event(11, 8, status="triggered")]])
+    assert kept["incidents"] == [newer]
+
+
+def test_a_gap_is_noticed() -> None:
+    gone = run("store.js", APPLY, card=CARD, frames=[[event(13, 4, status="mitigated")]])
+    assert gone["answers"] == [False]
+    assert gone["position"] == 10
+
+
+def test_waiting_between_attempts_grows_and_varies() -> None:
+    waits = run(
+        "live.js", "return [1, 2, 3, 20].map((n) => [m.backOff(n, 0), m.backOff(n, 0.999)])"
+    )
+    assert [low for low, _ in waits] == [250, 500, 1000, 15_000]
+    assert all(low < high <= 30_000 for low, high in waits)
+
+
+def test_the_quality_of_a_connection_is_its_round_trip() -> None:
+    words = run("live.js", "return [0, 49.9, 50, 99, 100, 199, 200].map(m.quality)")
+    assert words == ["excellent", "excellent", "good", "good", "fair", "fair", "poor"]
+
+
+def test_the_board_is_ordered_as_the_server_orders_it() -> None:
+    cards = [
+        {**CARD, "number": number, "severity": severity, "status": status}
+        for number, (severity, status) in enumerate(
+            [("low", "triggered"), ("critical", "triggered"), ("high", "resolved")] * 3, start=1
+        )
+    ]
+    rows = run(
+        "columns.js",
+        "return m.layout(v.cards)",
+        cards=cards,
+    )
+    assert rows == [[card["number"] for card in column] for _, column in board.columns(cards)]
