@@ -530,6 +530,9 @@ class Hub:
             snapshot = await self.storage.snapshot(stream.topic)
         finally:
             stream.taking = None
+        if stream.epoch is None:
+            # Go on from here: a head read later would skip what came between the two.
+            stream.stand_at(Head(epoch=snapshot.epoch, position=snapshot.position))
         stream.snapshot = snapshot
         stream.snapshot_text = self._text_of(stream.topic, snapshot)
         stream.snapshot_at = asyncio.get_running_loop().time()
