@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from time import perf_counter
+from time import process_time
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -89,15 +89,15 @@ def test_an_opened_incident_tells_how_close_the_next_one_came():
     assert "The closest open incident, 7, scored 0." in decision.reason["explanation"]
 
 
-def test_a_thousand_alerts_among_hundreds_of_incidents_are_decided_in_a_second():
+def test_a_thousand_alerts_among_hundreds_of_incidents_cost_little_processor_time():
     chain = Topology({f"s{n}": [f"s{n + 1}"] for n in range(400)})
     candidates = [
         Candidate(number=n + 1, signals=(signal(-n, n % 60, f"s{2 * n}"),)) for n in range(200)
     ]
     batch = [signal(n + 1, 100 + n / 10, f"s{n % 400}") for n in range(1000)]
-    started = perf_counter()
+    started = process_time()
     correlate(batch, candidates, chain)
-    assert perf_counter() - started < 3
+    assert process_time() - started < 3
 
 
 SIGNALS = st.lists(
