@@ -211,7 +211,9 @@ def _kind_of(value: Any) -> str:
         return "a boolean"
     if isinstance(value, int | float):
         return "a number"
-    return {str: "text", list: "a list", dict: "an object"}[type(value)]
+    if isinstance(value, str):
+        return "text"
+    return "a list" if isinstance(value, list) else "an object"
 
 
 def _text(value: Any, where: str) -> str:
@@ -346,13 +348,13 @@ def _severity(word: str, own: Mapping[str, Severity]) -> Severity:
 
 
 def _severity_word(labels: Mapping[str, str], config: Mapping[str, Any]) -> str:
-    names = (config.get("severity_label"), "severity", "priority", "level")
+    names = (config.get("severity_label") or "", "severity", "priority", "level")
     return next((labels[name] for name in names if name in labels), "")
 
 
 def service_of(labels: Mapping[str, str], config: Mapping[str, Any]) -> str:
     """The service an alert is about, by the first label that names one; "" when none does."""
-    names = (config.get("service_label"), *_SERVICE_LABELS)
+    names = (config.get("service_label") or "", *_SERVICE_LABELS)
     return _cut(next((labels[name] for name in names if name in labels), ""), MAX_SERVICE)
 
 

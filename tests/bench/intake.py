@@ -191,12 +191,12 @@ def wait_until(condition: Callable[[], Any], within: float = 60) -> None:
 # --- The load -------------------------------------------------------------------------------
 
 
-def alert(number: int) -> dict[str, Any]:
+def alert(number: int, service: str = "") -> dict[str, Any]:
     return {
         "status": "firing",
         "labels": {
             "alertname": "HighErrorRate",
-            "service": f"svc-{number % 40}",
+            "service": service or f"svc-{number % 40}",
             "instance": f"10.{number // 62500}.{number // 250 % 250}.{number % 250}:9100",
             "severity": "critical",
             "job": "node",
@@ -356,7 +356,7 @@ def measure_storm(here: Instance) -> dict[str, Any]:
     """10,000 alerts of one cause in groups of 100, at default limits."""
     source = here.source(limited=True)
     groups = [
-        body([alert(number) for number in range(first, first + 100)], first)
+        body([alert(number, "checkout") for number in range(first, first + 100)], first)
         for first in range(0, 10_000, 100)
     ]
     command = [sys.executable, "-c", ATTACH]
