@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
-from django.db import connection, connections
+from django.db import connections
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -28,12 +28,6 @@ from incidentops.realtime.models import OutboxEvent
 from tests.factories import make_alert, make_incident
 
 pytestmark = pytest.mark.django_db
-
-
-on_a_server = pytest.mark.skipif(
-    connection.vendor == "sqlite",
-    reason="an in-memory database refuses concurrent writers; the kill test runs on a file",
-)
 
 
 def states(response: Response) -> dict[str, str]:
@@ -481,7 +475,6 @@ def test_opening_an_incident_begins_its_response(fakes, django_capture_on_commit
     assert Response.objects.get().incident == incident
 
 
-@on_a_server
 @pytest.mark.django_db(transaction=True)
 def test_many_workers_commit_every_phase_once(fakes):
     for _ in range(6):
@@ -509,7 +502,6 @@ def test_many_workers_commit_every_phase_once(fakes):
     assert PhaseRun.objects.filter(attempts__gt=1).count() == 0
 
 
-@on_a_server
 @pytest.mark.django_db(transaction=True)
 def test_a_long_phase_keeps_its_lease(fakes, settings):
     settings.LEASE = swarm.SHIFT / 100  # 0.3 s
