@@ -42,7 +42,7 @@ def full(directory: Path, database: str) -> dict[str, Any]:
 
 def zombie(directory: Path, control: str) -> dict[str, int]:
     """The promises broken when a stopped worker comes back, with one safeguard switched off."""
-    instance = Instance(directory, "sqlite", lease=2, seconds=1.5, control=control)
+    instance = Instance(directory, "sqlite", lease=2, seconds=4, control=control)
     try:
         return ordeal.raise_a_zombie(instance, seed=1).judge()
     finally:

@@ -261,6 +261,14 @@ def raise_a_zombie(instance: Instance, *, seed: int) -> Ordeal:
     pid, (phase_run, fence) = wait_for(
         lambda: next(iter(ordeal._holders().items()), None), within=90, what="a phase is claimed"
     )
+    wait_for(
+        lambda: instance.query(
+            f"SELECT 1 FROM agents_agentrun WHERE phase_run_id = {phase_run} "
+            f"AND fence = {fence} AND state = 'analyzing'"
+        ),
+        within=30,
+        what="the specialist is asked",
+    )
     os.kill(pid, signal.SIGSTOP)
     try:
         wait_for(

@@ -56,7 +56,7 @@ def test_nothing_is_lost_or_done_twice_whatever_is_killed(start: Starter, databa
     ("control", "broken"), [("compare-and-set", True), ("fence", True), ("", False)]
 )
 def test_the_same_check_fails_when_a_safeguard_is_off(start: Starter, control: str, broken: bool):
-    instance = start("sqlite", lease=2, seconds=1.5, control=control)
+    instance = start("sqlite", lease=2, seconds=4, control=control)
 
     faced = ordeal.raise_a_zombie(instance, seed=1)
 
