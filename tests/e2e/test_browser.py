@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import pytest
@@ -19,6 +20,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 LIBRARIES = ROOT / "static" / "vendor" / "libraries.json"
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 PASSWORD = "for-tests-only-42"
+Scheme = Literal["light", "dark"]
 SERIES_POINTS = 120
 
 expect.set_options(timeout=15_000)
@@ -67,7 +69,7 @@ def session(browser: Browser, live: LiveInstance, tmp_path_factory) -> Path:
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page).to_have_url(f"{live.url}/ops")
-    path = tmp_path_factory.mktemp("session") / "state.json"
+    path: Path = tmp_path_factory.mktemp("session") / "state.json"
     context.storage_state(path=path)
     context.close()
     return path
@@ -281,7 +283,7 @@ def test_the_pages_work_without_scripts(
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
 def test_pages_are_accessible_and_fit(
-    browser: Browser, live: LiveInstance, session: Path, responded: int, scheme: str, width: int
+    browser: Browser, live: LiveInstance, session: Path, responded: int, scheme: Scheme, width: int
 ) -> None:
     complaints: list[str] = []
     context = browser.new_context(
