@@ -125,6 +125,7 @@ TEMPLATES: list[dict[str, Any]] = [
 _database_url = environment.read("DATABASE_URL") or f"sqlite:///{VAR / 'incidentops.sqlite3'}"
 DATABASES: dict[str, dict[str, Any]] = {"default": dict(environ.Env.db_url_config(_database_url))}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["ENGINE"] = "incidentops.sqlite"
     # IMMEDIATE: a transaction that starts by reading would fail with "database is locked" when it
     # comes to write, whatever the timeout. FULL: what was answered with 202 survives power loss.
     DATABASES["default"]["OPTIONS"] = {

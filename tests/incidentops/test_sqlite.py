@@ -1,0 +1,68 @@
+"""Writers of many processes on one SQLite file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from django.db import connection
+
+WRITER = textwrap.dedent(
+    """
+    import sys, threading, time
+    from django.conf import settings
+    settings.configure(DATABASES={"default": {
+        "ENGINE": "incidentops.sqlite", "NAME": sys.argv[1],
+        "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20,
+                    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"},
+    }})
+    import django
+    django.setup()
+    from django.db import connection, connections, transaction
+
+    class Undo(Exception): ...
+
+    def write():
+        for turn in range(50):
+            try:
+                with transaction.atomic(), connection.cursor() as cursor:
+                    cursor.execute("SELECT n FROM counter")
+                    (n,) = cursor.fetchone()
+                    cursor.execute("UPDATE counter SET n = %s", [n + 1])
+                    if turn % 10 == 9:
+                        raise Undo
+            except Undo:
+                connection.close()
+        connections.close_all()
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    """
+)
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite only")
+def test_readers_that_go_on_to_write_lose_no_update_in_any_process(tmp_path):
+    path = tmp_path / "counter.sqlite3"
+    create = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]);"
+        "c.execute('CREATE TABLE counter (n)'); c.execute('INSERT INTO counter VALUES (0)');"
+        "c.commit()"
+    )
+    subprocess.run([sys.executable, "-c", create, str(path)], check=True)
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    for writer in writers:
+        _, errors = writer.communicate(timeout=90)
+        assert writer.returncode == 0, errors.decode()
+        assert not errors, errors.decode()
+    count = "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).execute('SELECT n FROM counter').fetchone())"
+    counted = subprocess.run(
+        [sys.executable, "-c", count, str(path)], check=True, capture_output=True, text=True
+    )
+    assert int(counted.stdout) == 3 * 4 * 45
