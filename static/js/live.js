@@ -10,6 +10,8 @@ const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 30_000;
 const STALE_AFTER_MS = 15_000;
 const WHOLE_AFTER_MS = 150;
+// Events carry nearly all of the board and many watch it: rarely, and not all at once.
+const BOARD_WHOLE_AFTER_MS = 3_000;
 // The server allows a socket two resumes a second, for all its topics together.
 const WHOLE_EVERY_MS = 1_200;
 const SIGNED_OUT = [4401, 4403];
@@ -179,10 +181,11 @@ export class Live extends EventTarget {
    */
   #askWhole(topic) {
     if (this.asked.has(topic)) return;
-    const wait = Math.max(
-      WHOLE_AFTER_MS,
-      (this.askedAt.get(topic) ?? -WHOLE_EVERY_MS) + WHOLE_EVERY_MS - performance.now(),
-    );
+    const next = (this.askedAt.get(topic) ?? -WHOLE_EVERY_MS) + WHOLE_EVERY_MS - performance.now();
+    const wait =
+      topic === "ops"
+        ? BOARD_WHOLE_AFTER_MS * (1 + Math.random())
+        : Math.max(WHOLE_AFTER_MS, next);
     this.asked.set(
       topic,
       window.setTimeout(() => {

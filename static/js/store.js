@@ -17,7 +17,6 @@
 
 /** Events that change a part of a snapshot beyond what they carry. */
 const WHOLE = {
-  ops: [],
   incident: [
     "incident.opened",
     "incident.updated",
@@ -36,6 +35,9 @@ const WHOLE = {
   transparency: ["phase.changed", "evidence.added", "ballot.cast", "decision.made", "agent.state"],
   demo: [],
 };
+
+/** A run in one of these is over: its agent is idle, unless another run of it goes on. */
+const ENDED = ["completed", "error", "timeout"];
 
 export class Store extends EventTarget {
   /** @param {string} topic */
@@ -92,6 +94,7 @@ export class Store extends EventTarget {
  */
 function needsWhole(topic, event) {
   const family = /** @type {keyof typeof WHOLE} */ (topic.split(":")[0]);
+  if (topic === "ops") return event.type === "agent.state" && ENDED.includes(event.data.state);
   return WHOLE[family]?.some((type) => type === event.type) ?? false;
 }
 
@@ -222,8 +225,10 @@ export function isOpen(card) {
 function withAgent(agents, data) {
   return agents.map((row) => {
     if (row.agent !== data.agent || (row.at && row.at > data.at)) return row;
-    const { agent, state, incident, phase, at } = data;
-    return { ...row, agent, state, incident, phase, at };
+    const { state, incident, phase, at } = data;
+    return ENDED.includes(state)
+      ? { ...row, state: "idle", incident: null, phase: null, at }
+      : { ...row, state, incident, phase, at };
   });
 }
 

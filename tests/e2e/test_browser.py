@@ -12,7 +12,14 @@ from typing import Literal
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    WebSocketRoute,
+    expect,
+    sync_playwright,
+)
 
 from tests.live import ROOT, LiveInstance, instance, lane, wait_for
 
@@ -262,6 +269,23 @@ def test_cards_do_not_move_under_the_focus(
     page.keyboard.press(".")
     expect(page.locator(".card", has_text="reports-db")).to_be_visible()
     expect(waiting).to_be_hidden()
+
+
+def test_a_lost_connection_comes_back_and_misses_nothing(live: LiveInstance, page: Page) -> None:
+    connections: list[WebSocketRoute] = []
+
+    def pass_on(socket: WebSocketRoute) -> None:
+        if len(connections) == 1:
+            fire(live, "CacheMisses", service="session-cache", severity="medium")
+        connections.append(socket)
+        socket.connect_to_server()
+
+    page.route_web_socket(re.compile("/dashboard/ws"), pass_on)
+    open_live(page, f"{live.url}/ops")
+    connections[0].close(code=1012, reason="restart")
+    expect(page.locator(".card", has_text="session-cache")).to_be_visible(timeout=30_000)
+    expect(page.locator('.pill[data-state="live"]')).to_be_visible()
+    assert len(connections) == 2
 
 
 def test_the_pages_work_without_scripts(

@@ -88,6 +88,25 @@ def test_a_gap_is_noticed() -> None:
     assert gone["position"] == 10
 
 
+def test_an_agent_whose_run_has_ended_is_idle() -> None:
+    agents = [{"agent": "detection", "state": "analyzing", "incident": 7, "phase": "detection"}]
+    ended = {
+        "agent": "detection",
+        "state": "completed",
+        "incident": 7,
+        "phase": "detection",
+        "at": "2026-01-01T00:00:00.000Z",
+    }
+    kept = run(
+        "store.js",
+        """const said = {type: "agent.state", version: 1, data: v.ended};
+        return m.reduce("ops", {agents: v.agents}, said).agents""",
+        agents=agents,
+        ended=ended,
+    )
+    assert [(row["state"], row["incident"]) for row in kept] == [("idle", None)]
+
+
 def test_waiting_between_attempts_grows_and_varies() -> None:
     waits = run(
         "live.js", "return [1, 2, 3, 20].map((n) => [m.backOff(n, 0), m.backOff(n, 0.999)])"
