@@ -355,7 +355,7 @@ def axe(page: Page) -> list[dict[str, object]]:
     ]
 
 
-def test_signed_out_sockets_are_said_to_be_stale(browser: Browser, live: LiveInstance) -> None:
+def test_the_sign_in_page_opens_no_socket(browser: Browser, live: LiveInstance) -> None:
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"{live.url}/login/")
