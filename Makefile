@@ -66,6 +66,7 @@ bench: setup $(DEV) ## Measure everything beside its baseline; JSON under var/be
 lock: ## Renew the hash-locked requirements (needs uv)
 	uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --custom-compile-command 'make lock' requirements.in -o requirements.txt
 	uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --custom-compile-command 'make lock' requirements-dev.in -o requirements-dev.txt
+	uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --custom-compile-command 'make lock' requirements-node.in -o requirements-node.txt
 
 format: $(DEV) ## Format code and templates
 	$(VENV)/bin/ruff format .
