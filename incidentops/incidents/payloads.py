@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Literal, NoReturn
+from urllib.parse import urlsplit
 
 import jmespath
 from jmespath.exceptions import JMESPathError
@@ -646,8 +647,20 @@ def check_config(kind: str, config: Any) -> None:
     for name in ("service_label", "severity_label"):
         _text(config.get(name), f"config.{name}")
     _check_words(config.get("severity_values"), SEVERITIES, "config.severity_values")
+    _check_url(config.get("prometheus_url"), "config.prometheus_url")
     if kind == "generic":
         _check_mapping(config.get("mapping"))
+
+
+def _check_url(value: Any, where: str) -> None:
+    if value is None:
+        return
+    try:
+        parts = urlsplit(value if isinstance(value, str) else "")
+    except ValueError:
+        raise Malformed(where, "is not a URL") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Malformed(where, "must be a URL that begins with http:// or https://")
 
 
 def _check_mapping(value: Any) -> None:

@@ -285,6 +285,9 @@ def test_a_byte_order_mark_is_no_obstacle() -> None:
     [
         ([], "config"),
         ({"service_label": 5}, "config.service_label"),
+        ({"prometheus_url": "prometheus:9090"}, "config.prometheus_url"),
+        ({"prometheus_url": "file:///etc/passwd"}, "config.prometheus_url"),
+        ({"prometheus_url": "http://["}, "config.prometheus_url"),
         ({"severity_values": {"urgent": []}}, "config.severity_values.urgent"),
         ({"severity_values": {"high": "x"}}, "config.severity_values.high"),
         ({"mapping": []}, "config.mapping"),
