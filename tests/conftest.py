@@ -12,9 +12,10 @@ def pytest_configure() -> None:
     the flush, and nothing else, does without the triggers.
     """
     # `operations` alone cannot be the first module of a backend to be imported.
-    from django.db.backends.postgresql.base import DatabaseOperations as PostgreSQL
-    from django.db.backends.sqlite3.base import DatabaseOperations as SQLite
+    from django.db.backends.postgresql.base import DatabaseWrapper as PostgreSQLDatabase
+    from django.db.backends.sqlite3.base import DatabaseWrapper as SQLiteDatabase
 
+    SQLite, PostgreSQL = SQLiteDatabase.ops_class, PostgreSQLDatabase.ops_class
     flush, truncate = SQLite.sql_flush, PostgreSQL.sql_flush
 
     def sql_flush(self, style, tables, **options):
@@ -38,7 +39,8 @@ def pytest_configure() -> None:
             *(f"ALTER TABLE {name} ENABLE TRIGGER USER" for name in guarded),
         ]
 
-    SQLite.sql_flush, PostgreSQL.sql_flush = sql_flush, sql_truncate
+    SQLite.sql_flush = sql_flush  # type: ignore[method-assign]  # the patch
+    PostgreSQL.sql_flush = sql_truncate  # type: ignore[method-assign]  # the patch
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +50,7 @@ def django_db_modify_db_settings() -> None:
     from django.db import connections
 
     database = connections["default"].settings_dict
-    if database["ENGINE"].endswith("sqlite3"):
+    if connections["default"].vendor == "sqlite":
         database["TEST"]["NAME"] = str(settings.VAR / "test.sqlite3")
         # Tests survive no power failure.
         database["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
