@@ -21,6 +21,7 @@ from django.db import connections
 from incidentops import environment, instance
 from incidentops.access import signin
 from incidentops.incidents import sources
+from incidentops.incidents.models import Source
 from incidentops.supervisor import Supervisor, run_until_signalled
 
 READY_WITHIN = timedelta(seconds=120)
@@ -74,7 +75,7 @@ class Command(BaseCommand):
         asyncio.run(run_until_signalled(start, stop_on=[signal.SIGINT, signal.SIGTERM]))
         self.stdout.write("IncidentOps stopped.")
 
-    def _welcome(self, link: str | None, default_sources: list[tuple[sources.Source, str]]) -> None:
+    def _welcome(self, link: str | None, default_sources: list[tuple[Source, str]]) -> None:
         self.stdout.write(f"IncidentOps ready: {settings.PUBLIC_URL}")
         if link:
             self.stdout.write(f"Sign in once as admin: {settings.PUBLIC_URL}{link}")
