@@ -30,6 +30,7 @@ from incidentops.incidents.models import Alert, Incident, Severity, Status
 from incidentops.telemetry.models import Change, LogLine, Sample, Series
 from incidentops.telemetry.prometheus import RemoteSeries
 from tests.factories import make_alert, make_incident, make_service, make_source
+from tests.narrowing import known
 
 pytestmark = pytest.mark.django_db
 
@@ -125,7 +126,8 @@ def test_similar_resolved_incidents_come_first_and_the_incident_itself_never():
 
     assert [one.number for one in past] == [alike.number]
     assert 0 < past[0].similarity <= 1
-    assert past[0].seconds_to_resolve == (alike.resolved_at - alike.detected_at).total_seconds()
+    lasted = known(alike.resolved_at) - alike.detected_at
+    assert past[0].seconds_to_resolve == lasted.total_seconds()
 
 
 def test_earlier_findings_and_their_evidence_come_back_as_they_were():

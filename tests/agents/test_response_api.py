@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils.timezone import now
 
 from agents import claims, swarm, topics
-from agents.models import Approval, PhaseState, Response
+from agents.models import Agent, Approval, PhaseState, Response
 from agents.record import response_record
 from awsai.models import AwsCall
 from incidentops.access.models import AuditEntry
@@ -256,7 +256,7 @@ def test_every_topic_shows_responses_and_agents(fakes):
     )
     (latest,) = snapshot("transparency")["responses"]
     assert latest["title"] == "Checkout leaks"
-    assert {run["agent"] for run in latest["runs"]} == set(claims.Agent.values)
+    assert {run["agent"] for run in latest["runs"]} == set(Agent.values)
 
 
 def test_an_unknown_incident_has_no_topic():

@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from agents import claims, swarm
 from agents.models import (
+    Agent,
     AgentRun,
     AgentState,
     Phase,
@@ -22,6 +23,7 @@ from agents.models import (
     ResponseState,
 )
 from incidentops.incidents import lifecycle
+from incidentops.incidents.events import IncidentOpened
 from incidentops.incidents.models import Alert, Incident, Severity, Status, TimelineEntry
 from incidentops.notifications.models import Notification
 from incidentops.realtime.models import OutboxEvent
@@ -111,7 +113,7 @@ def test_doing_nothing_about_a_firing_incident_is_escalated(fakes):
 def test_doing_nothing_after_recovery_completes_unless_telemetry_contradicts(
     fakes, recovered, state
 ):
-    for agent in claims.Agent:
+    for agent in Agent:
         fakes.scores[agent] = lambda case, proposal: float(proposal.action == "NO_ACTION")
     fakes.recovered = recovered
     response = opened()
@@ -154,7 +156,7 @@ def test_another_round_is_held_only_when_there_is_something_new_to_know(fakes):
             return 0.9 if proposal.action == "restart" else 0.1
         return 0.1 if proposal.action == "restart" else 0.3
 
-    for agent in claims.Agent:
+    for agent in Agent:
         fakes.scores[agent] = disagree
 
     def news(name: str, case: Any) -> None:
@@ -468,9 +470,11 @@ def test_opening_an_incident_begins_its_response(fakes, django_capture_on_commit
     from incidentops.realtime.events import rebuild
 
     incident = lifecycle.open_incident(title="By hand", severity="high", by="ada")
-    event = OutboxEvent.objects.get(type="incident.opened")
+    row = OutboxEvent.objects.get(type="incident.opened")
+    event = rebuild(row.type, row.data, row.version)
+    assert isinstance(event, IncidentOpened)
 
-    receivers.begin(rebuild(event.type, event.data, event.version))
+    receivers.begin(event)
 
     assert Response.objects.get().incident == incident
 

@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
+from django.db.models import F
 
 from agents import claims, swarm, wakeups
 from agents.models import PhaseRun
@@ -87,7 +89,7 @@ def test_the_reaper_repeats_wake_ups_ever_more_rarely(fakes, monkeypatch):
 
     for second in range(1, 121):
         PhaseRun.objects.filter(woken_at__isnull=False).update(
-            woken_at=claims.F("woken_at") - swarm.timedelta(seconds=1)
+            woken_at=F("woken_at") - timedelta(seconds=1)
         )
         swarm.reap()
         assert second > 0

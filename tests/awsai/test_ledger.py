@@ -20,7 +20,7 @@ STARTED = datetime(2026, 11, 22, 12, 0, 0, 250_000, tzinfo=UTC)
 
 
 def record(**fields: Any) -> AwsCall:
-    given = {
+    given: dict[str, Any] = {
         "service": "bedrock-claude",
         "operation": "Converse",
         "provider": "emulator",
@@ -44,7 +44,7 @@ def test_a_call_is_chained_and_told():
     first, second = record(), record(latency_ms=None)
     assert second.previous_hash == first.hash
     assert chain.verify(AwsCall).count == 2
-    event = OutboxEvent.objects.order_by("pk").first()
+    event = OutboxEvent.objects.earliest("pk")
     assert event.type == "awsai.call"
     assert event.version == 1
     assert event.data["call"]["list_price_nano_usd"] == 3_000_250

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.live import ROOT, instance, lane, wait_for
+from tests.narrowing import known
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -25,7 +26,7 @@ def live(tmp_path_factory):
 
 def children(live) -> dict[str, psutil.Process]:
     """The supervisor's direct children by what they run."""
-    found = {}
+    found: dict[str, psutil.Process] = {}
     for process in psutil.Process(live.process.pid).children():
         command = " ".join(process.cmdline())
         for name in ("daphne", "intake@", "agents@", "beat", "valkey", "redis"):
@@ -40,7 +41,7 @@ def test_it_prints_where_it_is_and_a_link_that_signs_in_once(live):
     link = live.printed(r"Sign in once as admin: (\S+)$")[1]
     with httpx.Client(follow_redirects=True, trust_env=False) as browser:
         page = browser.get(link)
-        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)[1]
+        token = known(re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text))[1]
         signed_in = browser.post(
             link, data={"csrfmiddlewaretoken": token}, headers={"Referer": link}
         )
@@ -48,9 +49,9 @@ def test_it_prints_where_it_is_and_a_link_that_signs_in_once(live):
         assert browser.get(f"{live.url}/ops").url.path == "/ops"
     with httpx.Client(follow_redirects=True, trust_env=False) as stranger:
         again = stranger.get(link)
-        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', again.text)
-        if token:
-            stranger.post(link, data={"csrfmiddlewaretoken": token[1]}, headers={"Referer": link})
+        form = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', again.text)
+        if form:
+            stranger.post(link, data={"csrfmiddlewaretoken": form[1]}, headers={"Referer": link})
         assert stranger.get(f"{live.url}/ops").url.path != "/ops"
 
 

@@ -15,6 +15,7 @@ from metrics import live, tasks
 from metrics.events import KpisUpdated
 from metrics.models import PublishedKpis
 from tests.factories import make_incident
+from tests.narrowing import known
 
 pytestmark = pytest.mark.django_db
 
@@ -71,7 +72,7 @@ def test_a_first_snapshot_computes_the_numbers():
 
 
 def test_the_topic_needs_the_right_to_see_dashboards():
-    assert topics.find("demo").permission == "dashboard.view"
+    assert known(topics.find("demo")).permission == "dashboard.view"
 
 
 @pytest.mark.parametrize(

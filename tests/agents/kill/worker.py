@@ -28,4 +28,5 @@ def weaken(**kwargs: Any) -> None:
         return PhaseRun.objects.filter(pk=claim.phase_run.pk, state=PhaseState.RUNNING)
 
     hold = {"compare-and-set": by_nothing, "fence": by_state}[control]
-    claims.hold = swarm.hold = hold
+    claims.hold = hold
+    swarm.hold = hold  # type: ignore[attr-defined]  # the name it imported is replaced, on purpose

@@ -27,7 +27,8 @@ def decided(case, action, **fields):
 
 
 def body(case) -> str:
-    return communication.investigate(case).data["body"]
+    text: str = communication.investigate(case).data["body"]
+    return text
 
 
 def test_what_is_known_is_told_with_the_ids_of_its_evidence():

@@ -27,7 +27,8 @@ def ranked(case) -> list[str]:
 
 def score_of(case, service) -> float:
     rows = diagnosis.investigate(case).data["suspects"]
-    return next(row["score"] for row in rows if row["service"] == service)
+    score: float = next(row["score"] for row in rows if row["service"] == service)
+    return score
 
 
 def test_the_callee_that_explains_its_caller_is_the_first_suspect():

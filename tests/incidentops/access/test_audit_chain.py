@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from incidentops.access import append_only, audit, chain
 from incidentops.access.models import AuditEntry, AuditHead
+from tests.narrowing import known
 
 TABLE = "access_auditentry"
 ON_SQLITE = connection.vendor == "sqlite"
@@ -22,7 +23,7 @@ def record(count: int) -> None:
         audit.record("thing.change", actor="ada", target=f"thing:{number}", detail={"n": number})
 
 
-def sql(statement: str, *parameters: object) -> None:
+def sql(statement: str, *parameters: int) -> None:
     """What somebody with the database's own rights does, triggers out of the way."""
     with connection.cursor() as cursor:
         if not ON_SQLITE:
@@ -68,14 +69,14 @@ def test_an_empty_chain_is_sound():
 def test_an_edited_or_deleted_row_is_named(change):
     record(12)
     sql(change)
-    assert chain.verify(AuditEntry).fault.sequence == 5
+    assert known(chain.verify(AuditEntry).fault).sequence == 5
 
 
 @pytest.mark.django_db
 def test_deleting_everything_is_found():
     record(3)
     sql(f"DELETE FROM {TABLE}")
-    assert chain.verify(AuditEntry).fault.sequence == 1
+    assert known(chain.verify(AuditEntry).fault).sequence == 1
 
 
 @pytest.mark.django_db
@@ -84,7 +85,7 @@ def test_an_inserted_row_is_named():
     shift(4, +1)
     forged = AuditEntry(
         sequence=4,
-        at=AuditEntry.objects.first().at,
+        at=known(AuditEntry.objects.first()).at,
         actor="eve",
         action="thing.change",
         target="thing:0",
@@ -93,7 +94,7 @@ def test_an_inserted_row_is_named():
     )
     forged.hash = forged.digest()
     forged.save()
-    assert chain.verify(AuditEntry).fault.sequence in (4, 5)
+    assert known(chain.verify(AuditEntry).fault).sequence in (4, 5)
 
 
 @pytest.mark.django_db
@@ -101,7 +102,7 @@ def test_a_deleted_row_is_named_though_the_rest_was_renumbered():
     record(6)
     sql(f"DELETE FROM {TABLE} WHERE sequence = 3")
     shift(4, -1)
-    assert chain.verify(AuditEntry).fault.sequence == 3
+    assert known(chain.verify(AuditEntry).fault).sequence == 3
 
 
 @pytest.mark.django_db
@@ -109,21 +110,21 @@ def test_two_swapped_rows_are_named():
     record(6)
     for old, new in ((3, 100), (4, 3), (100, 4)):
         sql(f"UPDATE {TABLE} SET sequence = %s WHERE sequence = %s", new, old)
-    assert chain.verify(AuditEntry).fault.sequence == 3
+    assert known(chain.verify(AuditEntry).fault).sequence == 3
 
 
 @pytest.mark.django_db
 def test_a_row_after_the_end_is_named():
     record(3)
     AuditHead.objects.update(sequence=2, hash=AuditEntry.objects.get(sequence=2).hash)
-    assert chain.verify(AuditEntry).fault.sequence == 3
+    assert known(chain.verify(AuditEntry).fault).sequence == 3
 
 
 @pytest.mark.django_db
 def test_a_missing_end_is_found_and_nothing_can_be_appended():
     record(3)
     AuditHead.objects.all().delete()
-    assert chain.verify(AuditEntry).fault.sequence == 1
+    assert known(chain.verify(AuditEntry).fault).sequence == 1
     with pytest.raises(chain.BrokenChain):
         record(1)
 
@@ -137,9 +138,9 @@ def test_a_chain_forged_as_a_whole_is_found_from_a_noted_end():
     AuditHead.objects.all().delete()
     record(2)
     assert chain.verify(AuditEntry).is_sound
-    assert chain.verify(AuditEntry, expected=noted).fault.sequence == 3
+    assert known(chain.verify(AuditEntry, expected=noted).fault).sequence == 3
     record(2)
-    assert chain.verify(AuditEntry, expected=noted).fault.sequence == 3
+    assert known(chain.verify(AuditEntry, expected=noted).fault).sequence == 3
 
 
 @pytest.mark.django_db
@@ -221,7 +222,7 @@ values = st.recursive(
 @given(st.dictionaries(text, values, max_size=4))
 def test_what_was_written_is_sound_when_read_back(detail):
     audit.record("thing.change", actor="ada", target="thing:1", detail=detail)
-    last = AuditEntry.objects.order_by("-sequence").first()
+    last = AuditEntry.objects.latest("sequence")
     assert last.digest() == last.hash, json.dumps(detail)
 
 

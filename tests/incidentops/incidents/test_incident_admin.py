@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from django.db.models import Model
 from django.urls import reverse
 
 from incidentops.access.models import AuditEntry
@@ -29,7 +30,7 @@ def admin_client(client):
     return client
 
 
-def one_of_each() -> dict[type, object]:
+def one_of_each() -> dict[type[Model], Model]:
     source = make_source("generic")
     intake.receive(source, b'{"title": "Down", "status": "firing", "severity": "high"}')
     grouping.attach_pending()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils.timezone import now
@@ -64,6 +65,7 @@ def test_every_change_reaches_the_board_and_the_page_with_the_card_of_its_versio
     incident = Incident.objects.get()
     lifecycle.acknowledge(incident, by="ada")
     lifecycle.resolve(incident, by="ada")
+    board: dict[str, Any] = {}
     for row in OutboxEvent.objects.order_by("pk"):
         event = events.rebuild(row.type, row.data, row.version)
         routed = dict(topics.route(event))

@@ -23,6 +23,7 @@ from incidentops.incidents.models import (
 )
 from incidentops.realtime.models import OutboxEvent
 from tests.factories import make_alert, make_incident, make_source, make_user
+from tests.narrowing import known
 
 pytestmark = pytest.mark.django_db
 
@@ -223,7 +224,7 @@ def test_severity_snooze_assignment_and_comment_are_changes_of_their_own():
         until,
         user,
     )
-    assert incident.impact_start <= now()
+    assert known(incident.impact_start) <= now()
     assert incident.version == 6
     changes = [event.data["change"] for event in OutboxEvent.objects.order_by("pk")]
     kinds = [entry.kind for entry in incident.timeline.order_by("pk")]

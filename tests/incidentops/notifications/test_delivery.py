@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core import mail
@@ -15,6 +16,7 @@ from incidentops.access.models import AuditEntry
 from incidentops.notifications import delivery, tasks, transports
 from incidentops.notifications.models import Notification
 from incidentops.notifications.transports import DeliveryFailed
+from tests.narrowing import known
 
 State = Notification.State
 
@@ -31,7 +33,7 @@ def dead_mail_server(settings):
 
 
 def send(**changes):
-    message = {
+    message: dict[str, Any] = {
         "key": "incident:7:1:update",
         "incident_number": 7,
         "audience": "responders",
@@ -129,7 +131,7 @@ def test_a_message_that_kills_every_worker_is_given_up():
     make_due(state=State.PENDING, attempts=delivery.MAX_ATTEMPTS)
     tasks.retry()
     assert mail.outbox == []
-    row = Notification.objects.first()
+    row = known(Notification.objects.first())
     assert row.state == State.FAILED
     assert row.due_at is None
     assert "Given up" in row.error
@@ -140,7 +142,7 @@ def test_a_message_given_up_can_be_sent_again_and_that_is_audited(dead_mail_serv
     send()
     Notification.objects.update(due_at=None)
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
-    row = Notification.objects.first()
+    row = known(Notification.objects.first())
     assert delivery.send_again(row, by="ann")
     assert not delivery.send_again(row, by="ann"), "it is on its way"
     tasks.retry()
@@ -182,7 +184,7 @@ def test_a_transport_that_is_gone_is_a_recorded_failure(monkeypatch):
     make_due(state=State.PENDING)
     monkeypatch.setattr(transports, "_transports", {})
     tasks.retry()
-    assert "no transport" in Notification.objects.first().error
+    assert "no transport" in known(Notification.objects.first()).error
 
 
 class Gate:

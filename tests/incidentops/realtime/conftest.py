@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from incidentops import embedded
+from tests.narrowing import known
 
 ROOT = Path(__file__).resolve().parents[3]
 APP = "tests.incidentops.realtime.live_app:application"
@@ -45,17 +46,18 @@ class Live:
     environ: dict[str, str]
     redis_command: list[str]
     redis_port: int
-    redis: subprocess.Popen | None = None
-    driver: subprocess.Popen | None = None
-    servers: dict[str, tuple[subprocess.Popen, int]] = field(default_factory=dict)
+    redis: subprocess.Popen[bytes] | None = None
+    driver: subprocess.Popen[str] | None = None
+    servers: dict[str, tuple[subprocess.Popen[bytes], int]] = field(default_factory=dict)
 
     def start_redis(self) -> None:
         self.redis = subprocess.Popen(self.redis_command, stdout=subprocess.DEVNULL)
         wait_until(lambda: is_listening(self.redis_port), what="Redis")
 
     def kill_redis(self) -> None:
-        self.redis.kill()
-        self.redis.wait()
+        redis = known(self.redis)
+        redis.kill()
+        redis.wait()
 
     def start_driver(self) -> None:
         self.driver = subprocess.Popen(
@@ -69,9 +71,11 @@ class Live:
 
     def do(self, name: str, /, **arguments):
         """Have the driver do one thing and return what it says."""
-        self.driver.stdin.write(json.dumps([name, arguments]) + "\n")
-        self.driver.stdin.flush()
-        return json.loads(self.driver.stdout.readline())
+        driver = known(self.driver)
+        orders, answers = known(driver.stdin), known(driver.stdout)
+        orders.write(json.dumps([name, arguments]) + "\n")
+        orders.flush()
+        return json.loads(answers.readline())
 
     def port(self, server: str = "daphne") -> int:
         """The port of this web server, started when first asked for."""
@@ -98,8 +102,8 @@ class Live:
 
     def stop(self) -> None:
         if self.driver is not None:
-            self.driver.stdin.close()
-            self.driver.stdout.close()
+            known(self.driver.stdin).close()
+            known(self.driver.stdout).close()
         for process in [
             self.driver,
             self.redis,

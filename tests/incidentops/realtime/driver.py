@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 
 import django
 
@@ -54,7 +55,7 @@ def new_epoch():
     TopicHead.objects.filter(topic="weather").update(epoch="another")
 
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., object]] = {
     "measure": measure,
     "token": token,
     "session": session,

@@ -7,14 +7,16 @@ import contextlib
 import json
 
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+
+from tests.narrowing import known
 
 
 class Follower:
     """Call `read` until a condition holds. Frames of other topics than `topic` are only kept."""
 
-    def __init__(self, socket, topic: str = "weather") -> None:
+    def __init__(self, socket: ClientConnection, topic: str = "weather") -> None:
         self.socket = socket
         self.topic = topic
         self.epoch = ""
@@ -31,7 +33,7 @@ class Follower:
 
     async def read_one(self, seconds: float = 30.0) -> dict:
         async with asyncio.timeout(seconds):
-            frame = json.loads(await self.socket.recv())
+            frame: dict = json.loads(await self.socket.recv())
         self.frames.append(frame)
         if frame.get("topic") == self.topic:
             await self.apply(frame)
@@ -80,7 +82,7 @@ class Follower:
             async with asyncio.timeout(seconds):
                 while True:
                     await self.read_one(seconds)
-        return self.socket.close_code
+        return known(self.socket.close_code)
 
 
 @contextlib.asynccontextmanager

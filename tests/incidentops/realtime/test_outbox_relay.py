@@ -16,8 +16,9 @@ from django.utils.timezone import now
 from incidentops.realtime import background, channel, control, events, outbox, retention, tasks
 from incidentops.realtime.models import OutboxEvent, TopicEntry, TopicHead
 from tests.incidentops.realtime.weather import Measured, Remarked, measure
+from tests.narrowing import known
 
-seen: list[tuple[str, object]] = []
+seen: list[tuple[str, Measured]] = []
 broken: set[str] = set()
 
 
@@ -95,7 +96,7 @@ def test_an_event_of_no_topic_reaches_its_receivers_alone():
 
 def listen_on(group: str) -> str:
     async def join() -> str:
-        layer = get_channel_layer()
+        layer = known(get_channel_layer())
         name = await layer.new_channel()
         await layer.group_add(group, name)
         return name
@@ -104,7 +105,7 @@ def listen_on(group: str) -> str:
 
 
 def next_message(name: str) -> dict:
-    return channel.call(lambda: get_channel_layer().receive(name), timeout=5)
+    return channel.call(lambda: known(get_channel_layer()).receive(name), timeout=5)
 
 
 @pytest.mark.django_db

@@ -32,6 +32,7 @@ class MakeGroup(IdempotentPosts, APIView):
     secret_fields = ("secret",)
 
     def post(self, request: Request) -> Response:
+        assert isinstance(request.data, dict)
         group = Group.objects.create(name=f"g{Group.objects.count()}")
         if request.data.get("fail") == "invalid":
             raise ValidationError({"fail": "as asked"})

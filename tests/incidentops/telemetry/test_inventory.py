@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from django.utils.timezone import now
@@ -106,7 +107,7 @@ def test_services_are_listed_by_page_and_filtered(admin_client, django_assert_ma
 
 def test_a_topology_is_imported_as_a_whole_and_again(admin_client):
     make_service("old", depends_on=(make_service("db", kind="service"),))
-    topology = {
+    topology: dict[str, Any] = {
         "entry": "web",
         "services": [
             {"name": "web", "kind": "gateway", "depends_on": ["db", "cache"], "replicas": 2},

@@ -7,6 +7,7 @@ import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -74,7 +75,7 @@ def answering(status: int, body: bytes, **headers: str):
 
 
 def ask(url: str, **changes):
-    options = {"since": SINCE, "until": UNTIL, "step_seconds": 15} | changes
+    options: dict[str, Any] = {"since": SINCE, "until": UNTIL, "step_seconds": 15} | changes
     return query_range(url, "up", **options)
 
 

@@ -49,7 +49,7 @@ def test_pushing_again_adds_nothing_and_says_so(pusher):
     body["samples"][0]["value"] = 99.0
     assert post(pusher, SAMPLES, body).json() == {"accepted": 4, "duplicates": 3}
     assert Sample.objects.count() == 4
-    assert Sample.objects.order_by("at").first().value == 0, "the first value stands"
+    assert Sample.objects.earliest("at").value == 0, "the first value stands"
 
 
 def test_a_sample_twice_in_one_body_is_a_duplicate(pusher):
