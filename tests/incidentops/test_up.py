@@ -28,7 +28,10 @@ def children(live) -> dict[str, psutil.Process]:
     """The supervisor's direct children by what they run."""
     found: dict[str, psutil.Process] = {}
     for process in psutil.Process(live.process.pid).children():
-        command = " ".join(process.cmdline())
+        try:
+            command = " ".join(process.cmdline())
+        except psutil.NoSuchProcess:
+            continue  # killed, and not yet replaced
         for name in ("daphne", "intake@", "agents@", "beat", "valkey", "redis"):
             if name in command:
                 found.setdefault(name.rstrip("@"), process)
