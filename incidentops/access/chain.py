@@ -97,7 +97,8 @@ def _locked_head(links: type[ChainLink]) -> ChainHead:
     head = heads.select_for_update().filter(pk=1).first()
     if head is not None:
         return head
-    if links._default_manager.exists():
+    # Links seen only now came with their head, so it is looked for once more.
+    if links._default_manager.exists() and not heads.filter(pk=1).exists():
         raise BrokenChain(f"{links._meta.db_table} has rows, but the end of its chain is missing.")
     heads.get_or_create(pk=1)
     return heads.select_for_update().get(pk=1)
