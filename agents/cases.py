@@ -7,12 +7,15 @@ what could not be had is said in `Case.missing`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from math import ceil
 from time import monotonic
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 from django.db.models import Case as When
 from django.db.models import IntegerField, Q, Value
 from django.db.models import When as If
@@ -55,6 +58,8 @@ CHANGES_LOOKBACK = timedelta(hours=24)
 LONGEST = timedelta(days=7)
 MOST_POINTS = 720
 LEAST_STEP_SECONDS = 15
+# A series of fewer points began lately and can be read more closely.
+FEW_POINTS = 60
 
 # Which phase holds an agent's finding; the check after an action stands under its own name.
 _FINDINGS = {
@@ -248,6 +253,8 @@ def _read(
     watched, comparison, threshold = prometheus.split_comparison(expression)
     step = max(LEAST_STEP_SECONDS, ceil((until - since).total_seconds() / MOST_POINTS))
     answered = prometheus.query_range(url, watched, since=since, until=until, step_seconds=step)
+    if 0 < max((series.at.size for series in answered), default=0) < FEW_POINTS:
+        answered = _closer(url, watched, answered, step=step, until=until)
     found = []
     for row in about:
         series = match(_texts(row.labels), answered)
@@ -272,6 +279,39 @@ def _read(
             )
         )
     return found
+
+
+def _closer(
+    url: str, watched: str, seen: list[prometheus.RemoteSeries], *, step: float, until: datetime
+) -> list[prometheus.RemoteSeries]:
+    """Series that began only lately, read again at a finer step, each sample once.
+
+    Between two samples a range query repeats the older one: `timestamp()` tells which points are
+    samples of their own. (Of an expression that is no selector it tells every evaluation apart.)
+    """
+    since = datetime.fromtimestamp(min(series.at[0] for series in seen) - step, tz=UTC)
+    finer = max(1.0, ceil((until - since).total_seconds() / MOST_POINTS))
+    if finer >= step:
+        return seen
+    read = partial(prometheus.query_range, url, since=since, until=until, step_seconds=finer)
+    stamps = {
+        _identity(series): dict(zip(series.at, series.values, strict=True))
+        for series in read(f"timestamp({watched})")
+    }
+    return [_sampled(series, stamps.get(_identity(series), {})) for series in read(watched)]
+
+
+def _identity(series: prometheus.RemoteSeries) -> frozenset[tuple[str, str]]:
+    return frozenset((name, text) for name, text in series.labels.items() if name != "__name__")
+
+
+def _sampled(
+    series: prometheus.RemoteSeries, stamps: dict[float, float]
+) -> prometheus.RemoteSeries:
+    """The points of a series whose sample is another than that of the point before."""
+    taken = [stamps.get(at, at) for at in series.at]
+    is_new = np.diff(taken, prepend=-np.inf) > 0
+    return replace(series, at=series.at[is_new], values=series.values[is_new])
 
 
 def match(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 
 from django.db import DatabaseError, transaction
@@ -166,7 +166,10 @@ def work(claim: Claim) -> bool:
 
 def finish(claim: Claim, outcome: Outcome) -> bool:
     """Commit a phase with all it found and all that follows, if the claim still stands."""
+    began_at = _impact_start(outcome) if claim.phase is Phase.DETECTION else None
     with transaction.atomic():
+        if began_at:
+            lifecycle.lock(claim.incident)
         response = _locked(claim.response.pk)
         if not hold(claim).update(
             state=PhaseState.DONE, finished_at=Now(), lease_until=None, lease_owner=""
@@ -187,7 +190,18 @@ def finish(claim: Claim, outcome: Outcome) -> bool:
         changed = _follow(claim, response, outcome)
         own = response.phases.filter(pk=claim.phase_run.pk)
         streams.phases_changed(response, [*own, *changed])
+        if began_at:
+            # Last, for it ends with the audit's lock.
+            lifecycle.set_impact_start(claim.incident, at=began_at, by="agent:detection")
     return True
+
+
+def _impact_start(outcome: Outcome) -> datetime | None:
+    """Since when users have suffered, where detection could tell it from telemetry."""
+    for report in outcome.reports:
+        if report.finding and (began_at := report.finding.data.get("impact_start")):
+            return datetime.fromisoformat(began_at)
+    return None
 
 
 def _keep(claim: Claim, response: Response, report: Report) -> None:

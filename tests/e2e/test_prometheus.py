@@ -119,7 +119,7 @@ groups:
     )
     (directory / "prometheus.yml").write_text(
         f"""
-global: {{scrape_interval: 1s, evaluation_interval: 1s}}
+global: {{scrape_interval: 500ms, evaluation_interval: 500ms}}
 rule_files: [{directory}/rules.yml]
 alerting: {{alertmanagers: [{{static_configs: [{{targets: ["127.0.0.1:{alertmanager_port}"]}}]}}]}}
 scrape_configs:
@@ -215,10 +215,13 @@ def test_a_rule_that_fires_becomes_one_answered_incident_and_recovery_resolves_i
                 "communication": "done",
             }
             series = [e for e in response["evidence"] if e["kind"] == "series"]
-            assert series, "detection read the alert's own series from Prometheus"
+            unknown = [run["finding"]["unknown"] for run in response["runs"] if run["finding"]]
+            assert series, unknown
             plotted = [value for _, value in series[0]["data"]["points"]]
             assert max(plotted) > THRESHOLD > min(plotted)
             assert series[0]["data"]["threshold"] == THRESHOLD
+            told = api.get(f"{page}timeline/").json()["results"]
+            assert "agent:detection" in {e["actor"] for e in told if e["kind"] == "incident.impact"}
             assert len(response["ballots"]) == 5
             assert {run["provider"] for run in response["runs"]} == {"local"}
 

@@ -17,6 +17,8 @@ from tests.narrowing import known
 
 pytestmark = pytest.mark.timeout(240)
 
+AS_BROWSER = {"Accept": "text/html"}
+
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory):
@@ -42,7 +44,7 @@ def children(live) -> dict[str, psutil.Process]:
 def test_it_prints_where_it_is_and_a_link_that_signs_in_once(live):
     assert live.printed(rf"IncidentOps ready: {live.url}$")
     link = live.printed(r"Sign in once as admin: (\S+)$")[1]
-    with httpx.Client(follow_redirects=True, trust_env=False) as browser:
+    with httpx.Client(follow_redirects=True, trust_env=False, headers=AS_BROWSER) as browser:
         page = browser.get(link)
         token = known(re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text))[1]
         signed_in = browser.post(
@@ -50,7 +52,7 @@ def test_it_prints_where_it_is_and_a_link_that_signs_in_once(live):
         )
         assert signed_in.status_code == 200
         assert browser.get(f"{live.url}/ops").url.path == "/ops"
-    with httpx.Client(follow_redirects=True, trust_env=False) as stranger:
+    with httpx.Client(follow_redirects=True, trust_env=False, headers=AS_BROWSER) as stranger:
         again = stranger.get(link)
         form = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', again.text)
         if form:
