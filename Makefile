@@ -43,6 +43,7 @@ check: setup $(DEV) ## Format, lint, types, imports, migrations, templates, scri
 	$(RUN) manage.py makemigrations --check --dry-run
 	$(RUN) manage.py check --fail-level WARNING
 	$(VENV)/bin/djade --target-version 5.2 --check $$(git ls-files 'templates/*.html')
+	$(RUN) manage.py env_example --check
 	$(RUN) manage.py openapi --check
 	$(RUN) manage.py assets --check-types
 	$(VENV)/bin/mypy

@@ -1,12 +1,16 @@
-"""What the swarm does when incidents change.
+"""What the swarm does when incidents change, and when a worker shows that it lives.
 
-The effects are single short transactions, so they happen here and not in a task: no broker can
-lose the beginning of a response.
+The effects of incidents are single short transactions, so they happen here and not in a task: no
+broker can lose the beginning of a response.
 """
 
 from __future__ import annotations
 
-from agents import swarm
+from typing import Any
+
+from celery.signals import heartbeat_sent
+
+from agents import swarm, wakeups
 from incidentops.incidents.events import IncidentOpened, IncidentUpdated
 from incidentops.incidents.models import Status
 from incidentops.realtime.events import receives
@@ -25,3 +29,9 @@ def follow(event: IncidentUpdated) -> None:
         swarm.end(event.number, f"merged into #{event.incident['merged_into']}")
     elif event.change in ("incident.severity", "incident.merged"):
         swarm.set_urgency(event.number)
+
+
+@heartbeat_sent.connect
+def reap(**_: Any) -> None:
+    """Have lost phases looked for at every worker's pulse, so that it does not hang on beat alone."""
+    wakeups.wake_reaper()

@@ -139,13 +139,19 @@ def advance() -> int:
     Gives the number of phases taken.
     """
     began, taken = monotonic(), 0
-    while claim := take():
+    while claim := _next():
         taken += 1
         work(claim)
         if monotonic() - began > SHIFT.total_seconds():
             wake()
             break
     return taken
+
+
+def _next() -> Claim | None:
+    """What to do now; what was lost counts, so that no backlog keeps it waiting for the reaper."""
+    _expire_lost()
+    return take()
 
 
 def work(claim: Claim) -> bool:
@@ -395,10 +401,14 @@ def _locked(pk: int) -> Response:
 
 def reap() -> int:
     """Take phases from workers that are gone, and wake somebody for what has waited too long."""
+    _expire_lost()
+    return _rewake()
+
+
+def _expire_lost() -> None:
     lost = PhaseRun.objects.filter(state=PhaseState.RUNNING, lease_until__lt=Now())
     for pk, response_id in lost.values_list("pk", "response_id")[:_REAPED_AT_ONCE]:
         _expire(pk, response_id)
-    return _rewake()
 
 
 def _expire(pk: int, response_id: int) -> None:
@@ -436,7 +446,9 @@ def _take_back(response: Response, row: PhaseRun, state: AgentState, error: str)
         _give_up(response, row)
         return
     row.state = PhaseState.PENDING
-    row.due_at = from_now(backoff(row.attempts, key=row.pk))
+    if pause := backoff(row.attempts, key=row.pk):
+        row.due_at = from_now(pause)
+    # Else it keeps its place: what was lost through no fault of its own does not queue again.
     row.woken_at, row.wakes = None, 0
     row.save()
     row.refresh_from_db()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from threading import Lock
+from typing import Any
 
 from django.db import transaction
 from kombu.exceptions import OperationalError
@@ -12,6 +13,8 @@ from incidentops.celery import app
 
 log = logging.getLogger(__name__)
 
+REAP_WITHIN_SECONDS = 5
+
 _state = Lock()
 _is_down = False
 
@@ -19,13 +22,23 @@ _is_down = False
 def wake(count: int = 1) -> None:
     """Send wake-ups at once. A broker that is down costs a line in the log: the reaper repeats."""
     for _ in range(count):
-        try:
-            app.send_task("agents.tasks.advance", retry=False, ignore_result=True)
-        except (OperationalError, OSError) as error:
-            _note(down=True, why=str(error))
+        if not _send("agents.tasks.advance"):
             return
-    if count:
-        _note(down=False)
+
+
+def wake_reaper() -> None:
+    """Ask for a look at lost phases; worthless when nobody takes it soon."""
+    _send("agents.tasks.reap", expires=REAP_WITHIN_SECONDS)
+
+
+def _send(task: str, **options: Any) -> bool:
+    try:
+        app.send_task(task, retry=False, ignore_result=True, **options)
+    except (OperationalError, OSError) as error:
+        _note(down=True, why=str(error))
+        return False
+    _note(down=False)
+    return True
 
 
 def wake_on_commit(count: int = 1) -> None:

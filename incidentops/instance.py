@@ -125,6 +125,8 @@ def worker(name: str, *, queues: str, concurrency: int, environ: dict[str, str])
             *_celery(),
             *("worker", "-Q", queues, "-c", str(concurrency), "-n", f"{name}@%h"),
             *("--loglevel", "WARNING", "--without-gossip", "--without-mingle"),
+            # At each pulse lost phases are looked for, so this is part of the time to recover.
+            *("--heartbeat-interval", "1"),
         ],
         environ=environ,
         stop_within=timedelta(seconds=20),

@@ -21,6 +21,7 @@ LEASE = 5
 def full(directory: Path, database: str) -> dict[str, Any]:
     instance = Instance(directory, database, lease=LEASE, seconds=0.1)
     try:
+        calm = ordeal.lose_workers_at_work(instance, times=10, seed=SEED + 1)
         faced = ordeal.run(instance, alerts=ALERTS, services=SERVICES, faults=FAULTS, seed=SEED)
         rest_seconds = faced.rest(within=180)
         recoveries = faced.recoveries()
@@ -32,6 +33,7 @@ def full(directory: Path, database: str) -> dict[str, Any]:
             "recovery_p95_seconds": (
                 round(float(np.percentile(recoveries, 95)), 2) if recoveries else None
             ),
+            "recovery_p95_seconds_one_loss_at_a_time": round(float(np.percentile(calm, 95)), 2),
             "recovery_goal_seconds": LEASE + 2,
             "redundant_messages_over_twice_open_rows": faced.most_messages,
             **faced.judge(),

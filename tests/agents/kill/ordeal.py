@@ -13,6 +13,7 @@ import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -58,9 +59,9 @@ class Ordeal:
 
     # --- Workload
 
-    def post(self, alerts: int, services: int, every: float) -> None:
+    def post(self, alerts: int, services: int, every: float, first: int = 0) -> None:
         """Post alerts one by one, each again and again until it is answered with 202."""
-        for number in range(alerts):
+        for number in range(first, first + alerts):
             name = f"Alert{number}"
             body = self._body(name, f"service-{number % services}")
             key = uuid.uuid5(uuid.NAMESPACE_URL, f"{self.seed}:{name}").hex
@@ -254,6 +255,37 @@ def run(instance: Instance, *, alerts: int, services: int, faults: int, seed: in
     return ordeal
 
 
+def lose_workers_at_work(instance: Instance, *, times: int, seed: int) -> list[float]:
+    """Kill whoever works on a phase, again and again, and nothing else.
+
+    Gives the seconds until each phase was taken up by another. In a storm of faults that time also
+    holds how long no worker, no broker or no database was there.
+    """
+    ordeal = Ordeal(instance, seed)
+    for number in range(times):
+        ordeal.post(1, times + number + 1, 0, first=number)
+        pid, held = wait_for(
+            lambda: next(iter(ordeal._holders().items()), None),
+            within=90,
+            what="a phase is claimed",
+        )
+        os.kill(pid, signal.SIGKILL)
+        ordeal.struck.append((*held, time.time()))
+        phase_run, fence = held
+        wait_for(
+            partial(_is_taken_up, instance, phase_run, fence), within=60, what="it is taken up"
+        )
+    return ordeal.recoveries()
+
+
+def _is_taken_up(instance: Instance, phase_run: int, fence: int) -> bool:
+    return bool(
+        instance.query(
+            f"SELECT 1 FROM agents_agentrun WHERE phase_run_id = {phase_run} AND fence > {fence}"
+        )
+    )
+
+
 def raise_a_zombie(instance: Instance, *, seed: int) -> Ordeal:
     """Stop a worker in the middle of a phase until another has taken it, then let it go on."""
     ordeal = Ordeal(instance, seed)
@@ -287,4 +319,4 @@ def raise_a_zombie(instance: Instance, *, seed: int) -> Ordeal:
     return ordeal
 
 
-__all__ = ["Ordeal", "Process", "raise_a_zombie", "run"]
+__all__ = ["Ordeal", "Process", "lose_workers_at_work", "raise_a_zombie", "run"]

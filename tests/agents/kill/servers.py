@@ -212,7 +212,7 @@ class Instance:
                 *celery,
                 *("worker", "-Q", "intake,agents,default,reports", "-c", "2"),
                 *("-n", f"w{number}@%h", "--loglevel", "WARNING"),
-                *("--without-gossip", "--without-mingle"),
+                *("--without-gossip", "--without-mingle", "--heartbeat-interval", "1"),
             )
             for number in (1, 2)
         ]

@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
+from django.db import connection
 
 from tests.agents.kill import ordeal
 from tests.agents.kill.servers import Instance, postgres_binaries
@@ -37,28 +37,37 @@ def start() -> Iterator[Starter]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
+# Each lane tries its own database; the servers are private in both.
+DATABASE = "postgresql" if connection.vendor == "postgresql" else "sqlite"
+
+
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_nothing_is_lost_or_done_twice_whatever_is_killed(start: Starter, database: str):
-    instance = start(database, lease=3, seconds=0.1)
+def test_nothing_is_lost_or_done_twice_whatever_is_killed(start: Starter):
+    instance = start(DATABASE, lease=3, seconds=0.1)
 
     faced = ordeal.run(instance, alerts=20, services=6, faults=10, seed=7)
     faced.rest(within=60)
 
     assert len(faced.accepted) == 20
     assert not any(faced.judge().values()), faced.judge()
-    recoveries = faced.recoveries()
-    assert not recoveries or np.percentile(recoveries, 95) <= instance.lease + 2
+
+
+@pytest.mark.timeout(240)
+def test_a_lost_phase_is_taken_up_within_its_lease_and_two_seconds(start: Starter):
+    instance = start(DATABASE, lease=3, seconds=1)
+
+    recoveries = ordeal.lose_workers_at_work(instance, times=4, seed=3)
+
+    assert len(recoveries) == 4
+    assert max(recoveries) <= instance.lease + 2, recoveries
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize(
-    ("control", "broken"), [("compare-and-set", True), ("fence", True), ("", False)]
-)
-def test_the_same_check_fails_when_a_safeguard_is_off(start: Starter, control: str, broken: bool):
+@pytest.mark.skipif(DATABASE != "sqlite", reason="the controls run once, on the embedded lane")
+@pytest.mark.parametrize("control", ["compare-and-set", "fence"])
+def test_the_same_check_fails_when_a_safeguard_is_off(start: Starter, control: str):
     instance = start("sqlite", lease=2, seconds=4, control=control)
 
     faced = ordeal.raise_a_zombie(instance, seed=1)
 
-    found = faced.judge()
-    assert any(found.values()) is broken, found
+    assert any(faced.judge().values())
