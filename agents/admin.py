@@ -22,21 +22,7 @@ from agents.models import (
     VoterKey,
 )
 from incidentops.access import roles
-
-
-class ReadOnly:
-    """History is read. What may change it are the same functions as everywhere else."""
-
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+from incidentops.review import ReadOnly
 
 
 class PhaseRunInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]  # not subscriptable at run time

@@ -7,10 +7,11 @@ from django.http import HttpRequest
 
 from awsai.models import AwsCall
 from incidentops.access.permissions import permissions_of_user
+from incidentops.review import ReadOnly
 
 
 @admin.register(AwsCall)
-class AwsCallAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+class AwsCallAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
     """The ledger, to look at: its rows are never changed."""
 
     list_display = (
@@ -29,16 +30,6 @@ class AwsCallAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscript
     search_fields = ("request_id", "run_ref", "model_invoked")
     date_hierarchy = "started_at"
     ordering = ("-sequence",)
-    show_full_result_count = False
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return "ledger.view" in permissions_of_user(request.user)
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

@@ -13,36 +13,23 @@ from incidentops.access import audit, tokens
 from incidentops.access.models import ApiToken, AuditEntry
 from incidentops.access.permissions import permissions_of_user
 from incidentops.access.roles import roles_of
-
-
-class HistoryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    """Rows to look at: nobody adds, changes or deletes them here."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+from incidentops.review import ReadOnly
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(HistoryAdmin):
+class AuditEntryAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
     list_display = ("sequence", "at", "actor", "action", "target")
     list_filter = ("action",)
     search_fields = ("actor", "action", "target")
     date_hierarchy = "at"
     ordering = ("-sequence",)
-    show_full_result_count = False
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return "audit.view" in permissions_of_user(request.user)
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(HistoryAdmin):
+class ApiTokenAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
     """Tokens are made by `manage.py token create` or the API, which show the secret once."""
 
     list_display = ("name", "role", "prefix", "created_at", "expires_at", "last_used_at", "state")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -23,24 +22,15 @@ from incidentops.incidents.models import (
     TimelineEntry,
 )
 from incidentops.incidents.payloads import Malformed
+from incidentops.review import ReadOnly
 
 AT_ONCE = 200
 
 
-class History(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    """Rows to look at: nobody adds, changes or deletes them here."""
+class History(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Read-only rows whose actions need the rights of their own."""
 
-    show_full_result_count = False
     list_per_page = 50
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def has_respond_permission(self, request: HttpRequest) -> bool:
         return "incident.respond" in permissions_of_user(request.user)

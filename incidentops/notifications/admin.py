@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from incidentops.access import roles
 from incidentops.notifications import delivery
 from incidentops.notifications.models import Notification
+from incidentops.review import ReadOnly
 
 
 def _may(request: HttpRequest, permission: str) -> bool:
@@ -16,7 +17,7 @@ def _may(request: HttpRequest, permission: str) -> bool:
 
 
 @admin.register(Notification)
-class NotificationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+class NotificationAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
     """History: rows are read, and what failed for good can be sent again."""
 
     list_display = ("created_at", "incident_number", "audience", "transport", "state", "subject")
@@ -24,7 +25,6 @@ class NotificationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subs
     search_fields = ("subject", "=incident_number")
     date_hierarchy = "created_at"
     ordering = ("-pk",)
-    show_full_result_count = False
     actions = ("send_again",)
 
     @admin.action(description="Send again what failed for good", permissions=["send"])
@@ -55,12 +55,3 @@ class NotificationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subs
         hidden = {"id", "recipient"}
         columns = [field.name for field in Notification._meta.fields if field.name not in hidden]
         return [recipient, *columns]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
+from incidentops.review import ReadOnly
 from incidentops.telemetry import inventory
 from incidentops.telemetry.models import Change, Dependency, LogLine, Sample, Series, Service
 
@@ -62,30 +63,15 @@ class ChangeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
             inventory.delete_change(change, by=request.user)
 
 
-class _ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    """What was pushed is looked at here, not written."""
-
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
 @admin.register(Series)
-class SeriesAdmin(_ReadOnly):
+class SeriesAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
     list_display = ("service", "metric", "labels", "unit", "created_at")
     search_fields = ("service", "metric")
     ordering = ("service", "metric", "pk")
 
 
 @admin.register(Sample)
-class SampleAdmin(_ReadOnly):
+class SampleAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
     list_display = ("at", "series", "value")
     list_select_related = ("series",)
     search_fields = ("series__service", "series__metric")
@@ -93,7 +79,7 @@ class SampleAdmin(_ReadOnly):
 
 
 @admin.register(LogLine)
-class LogLineAdmin(_ReadOnly):
+class LogLineAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
     list_display = ("at", "service", "level", "message")
     list_filter = ("level",)
     search_fields = ("service",)
