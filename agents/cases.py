@@ -253,7 +253,7 @@ def _read(
     watched, comparison, threshold = prometheus.split_comparison(expression)
     step = max(LEAST_STEP_SECONDS, ceil((until - since).total_seconds() / MOST_POINTS))
     answered = prometheus.query_range(url, watched, since=since, until=until, step_seconds=step)
-    if 0 < max((series.at.size for series in answered), default=0) < FEW_POINTS:
+    if max((series.at.size for series in answered), default=0) < FEW_POINTS:
         answered = _closer(url, watched, answered, step=step, until=until)
     found = []
     for row in about:
@@ -289,7 +289,9 @@ def _closer(
     Between two samples a range query repeats the older one: `timestamp()` tells which points are
     samples of their own. (Of an expression that is no selector it tells every evaluation apart.)
     """
-    since = datetime.fromtimestamp(min(series.at[0] for series in seen) - step, tz=UTC)
+    # What is younger than a step may lie after the last point that was asked for.
+    began = min((series.at[0] for series in seen if series.at.size), default=until.timestamp())
+    since = datetime.fromtimestamp(began - step, tz=UTC)
     finer = max(1.0, ceil((until - since).total_seconds() / MOST_POINTS))
     if finer >= step:
         return seen

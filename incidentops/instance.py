@@ -106,10 +106,14 @@ def web(number: int, *, server: str, listener: socket.socket, environ: dict[str,
     if server == "daphne":
         # -v 0: the access log would hold the secrets of intake URLs.
         command = ["daphne", "-v", "0", "--fd", str(descriptor), "--ping-interval", "20"]
-        command += ["--websocket-max-message-size", "65536", "--no-server-name"]
+        # The message limit also holds for what we send, and a snapshot may be large; frames, of
+        # which this limits only those that come in, are small.
+        command += ["--websocket-max-message-size", str(32 * 2**20)]
+        command += ["--websocket-max-frame-size", str(64 * 2**10), "--no-server-name"]
     else:
         command = ["uvicorn", "--fd", str(descriptor), "--no-access-log", "--log-level", "warning"]
         command += ["--ws-per-message-deflate", "false", "--lifespan", "off"]
+        command += ["--ws-max-size", str(64 * 2**10)]
     return Child(
         name=f"web-{number}",
         command=[sys.executable, "-m", *command, "incidentops.asgi:application"],

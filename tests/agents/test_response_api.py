@@ -136,7 +136,9 @@ def test_a_dead_phase_is_requeued_by_a_responder_and_audited(client, fakes):
         claim = claims.take()
         assert claim is not None
         swarm._give_back(claim, "MemoryError: killed")
-        response.phases.filter(phase="detection", state=PhaseState.PENDING).update(due_at=now())
+        # Well in the past: SQLite's clock has no microseconds.
+        due = now() - timedelta(seconds=1)
+        response.phases.filter(phase="detection", state=PhaseState.PENDING).update(due_at=due)
     swarm.advance()
 
     assert call(client, "post", path, role="viewer").status_code == 403

@@ -11,6 +11,7 @@ import sys
 import httpx
 import psutil
 import pytest
+from websockets.sync.client import connect
 
 from tests.live import ROOT, instance, lane, wait_for
 from tests.narrowing import known
@@ -74,6 +75,35 @@ def test_a_killed_part_comes_back_and_the_system_is_ready_again(live, name):
         within=60,
         what="readiness",
     )
+
+
+def test_a_snapshot_of_any_size_reaches_its_readers(live):
+    alerts = [
+        {
+            "status": "firing",
+            "labels": {"alertname": "Verbose", "service": "verbose", "instance": str(n)},
+            "annotations": {"description": "x" * 4_000},
+            "startsAt": "2026-11-22T11:00:00Z",
+        }
+        for n in range(90)
+    ]
+    body = {"version": "4", "groupKey": "{}", "status": "firing", "receiver": "r", "alerts": alerts}
+    httpx.post(live.intake_url("alertmanager"), json=body, trust_env=False).raise_for_status()
+    with live.client("viewer") as api:
+        (incident,) = wait_for(
+            lambda: [
+                one
+                for one in api.get("/api/v1/incidents/?service=verbose").json()["results"]
+                if one["alert_count"] == 90
+            ],
+            what="the incident with its alerts",
+        )
+        url = live.url.replace("http", "ws") + f"/dashboard/ws?incident={incident['number']}"
+        authorization = {"Authorization": api.headers["Authorization"]}
+        with connect(url, additional_headers=authorization, max_size=None, proxy=None) as socket:
+            frame = socket.recv(20)
+    assert len(frame) > 300_000
+    assert json.loads(frame)["type"] == "snapshot"
 
 
 def test_doctor_finds_nothing_wrong_and_a_misspelt_variable(live):

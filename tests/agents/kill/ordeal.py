@@ -51,7 +51,7 @@ class Ordeal:
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
         made = self.instance.manage(
-            "source", "create", "--kind", "alertmanager", "--name", "kill", "--json"
+            "source", "create", "--kind", "alertmanager", "--name", f"kill {self.seed}", "--json"
         )
         source = json.loads(made)
         self._url = f"http://127.0.0.1:{self.instance.port}/intake/{source['id']}/"
@@ -290,7 +290,8 @@ def _is_taken_up(instance: Instance, phase_run: int, fence: int) -> bool:
 def raise_a_zombie(instance: Instance, *, seed: int) -> Ordeal:
     """Stop a worker in the middle of a phase until another has taken it, then let it go on."""
     ordeal = Ordeal(instance, seed)
-    ordeal.post(1, 1, 0)
+    # Another service for each, so that each is an incident of its own.
+    ordeal.post(1, seed + 1, 0, first=seed)
     pid, (phase_run, fence) = wait_for(
         lambda: next(iter(ordeal._holders().items()), None), within=90, what="a phase is claimed"
     )
