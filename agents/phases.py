@@ -173,6 +173,7 @@ def _freeze(claim: Claim, case: Case) -> list[Candidate]:
     try:
         proposals = tuple(roster.resolution().propose(case))
     except Exception as error:
+        # Whatever goes wrong there, doing nothing can still be voted on.
         log.exception("resolution could not propose in %s", claim.phase_run)
         why = f"Nothing could be proposed: {_brief(error)}"
         proposals = (Proposal(action=NO_ACTION, rationale=why),)
@@ -180,6 +181,7 @@ def _freeze(claim: Claim, case: Case) -> list[Candidate]:
     try:
         outlook = roster.prediction().outlook(case, proposals)
     except Exception as error:
+        # The others can vote without an outlook, and see why there is none.
         log.exception("prediction could not look ahead in %s", claim.phase_run)
         outlook = {proposal.digest: {"unknown": _brief(error)} for proposal in proposals}
     with transaction.atomic():
@@ -208,6 +210,7 @@ def _collect(
             opinion = roster.specialist(agent).assess(case, proposals)
             ballot = voting.signed(asked, agent, opinion, seen=seen)
         except Exception as error:
+            # An agent that cannot judge abstains; the quorum decides whether that is too many.
             log.exception("%s abstains in %s", agent, claim.phase_run)
             errors[agent] = _brief(error)
             continue

@@ -165,6 +165,7 @@ def work(claim: Claim) -> bool:
         log.warning("Lost the lease of %s: its result is discarded", claim.phase_run)
         return False
     except Exception as error:
+        # Whatever it was, the claim has counted it as an attempt; another may succeed.
         log.exception("%s failed in attempt %s", claim.phase_run, claim.phase_run.attempts)
         _give_back(claim, f"{type(error).__name__}: {error}".replace("\x00", "")[:500])
         return False
