@@ -296,11 +296,16 @@ def _closer(
     if finer >= step:
         return seen
     read = partial(prometheus.query_range, url, since=since, until=until, step_seconds=finer)
+    try:
+        values = read(watched)
+        stamped = read(f"timestamp({watched})") if values else []
+    except prometheus.TelemetryUnavailable:
+        # Not every expression has a timestamp; what was seen at the coarse step still holds.
+        return seen
     stamps = {
-        _identity(series): dict(zip(series.at, series.values, strict=True))
-        for series in read(f"timestamp({watched})")
+        _identity(series): dict(zip(series.at, series.values, strict=True)) for series in stamped
     }
-    return [_sampled(series, stamps.get(_identity(series), {})) for series in read(watched)]
+    return [_sampled(series, stamps.get(_identity(series), {})) for series in values]
 
 
 def _identity(series: prometheus.RemoteSeries) -> frozenset[tuple[str, str]]:

@@ -330,10 +330,11 @@ def test_an_alert_chooses_what_is_asked_and_never_where():
         watched(response, url, hostile)
         cases.load(response)
 
-    ((path, query),) = requests
-    assert path == "/api/v1/query_range"
-    assert sorted(query) == ["end", "query", "start", "step"]
-    assert len(query["start"]) == 1
+    assert requests
+    for path, query in requests:
+        assert path == "/api/v1/query_range"
+        assert sorted(query) == ["end", "query", "start", "step"]
+        assert len(query["start"]) == 1
 
 
 def test_alerts_of_one_rule_are_asked_for_once_and_matched_by_labels():
@@ -385,7 +386,7 @@ def test_only_so_many_expressions_are_asked_for():
             watched(response, url, f"metric_{i} > {i}", source=source)
         case = cases.load(response)
 
-    assert len(requests) == cases.MOST_QUERIES
+    assert len({query["query"][0] for _, query in requests}) == cases.MOST_QUERIES
     assert any(f"only the first {cases.MOST_QUERIES}" in sentence for sentence in case.missing)
 
 
