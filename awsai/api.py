@@ -17,32 +17,50 @@ from incidentops.access.permissions import reading
 
 
 class TokensSerializer(serializers.Serializer[Any]):
-    input = serializers.IntegerField()
+    input = serializers.IntegerField(help_text="Without what came from or went to a cache.")
     output = serializers.IntegerField()
     cache_read = serializers.IntegerField()
     cache_write = serializers.IntegerField()
+    cache_write_5m = serializers.IntegerField()
+    cache_write_1h = serializers.IntegerField()
+
+
+class AttemptSerializer(serializers.Serializer[Any]):
+    number = serializers.IntegerField()
+    http_status = serializers.IntegerField(allow_null=True, help_text="Null: no answer came.")
+    error = serializers.CharField()
+    latency_ms = serializers.IntegerField()
+    request_id = serializers.CharField()
 
 
 class CallSerializer(serializers.Serializer[AwsCall]):
-    """One call, as billed. `id` is its place in the ledger."""
+    """One call, as billed. `id` is its place in the ledger; money is null where no price is known."""
 
     id = serializers.IntegerField()
     request_id = serializers.CharField()
     service = serializers.CharField()
     operation = serializers.CharField()
     provider = serializers.CharField()
+    region = serializers.CharField()
     model_requested = serializers.CharField()
     model_invoked = serializers.CharField()
     incident = serializers.IntegerField(allow_null=True)
     agent = serializers.CharField()
+    route_decision = serializers.IntegerField(allow_null=True)
     outcome = serializers.CharField()
+    error_code = serializers.CharField()
+    stop_reason = serializers.CharField()
     attempts = serializers.IntegerField()
+    attempt_log = AttemptSerializer(many=True)
     tokens = TokensSerializer()
     units = serializers.DictField(child=serializers.IntegerField())
-    nano_usd = serializers.IntegerField()
-    list_price_nano_usd = serializers.IntegerField()
+    usage_confidence = serializers.CharField()
+    nano_usd = serializers.IntegerField(allow_null=True)
+    list_price_nano_usd = serializers.IntegerField(allow_null=True)
     price_version = serializers.CharField()
+    price_confidence = serializers.CharField()
     latency_ms = serializers.IntegerField(allow_null=True)
+    first_token_ms = serializers.IntegerField(allow_null=True)
     started_at = serializers.DateTimeField()
 
     def to_representation(self, instance: AwsCall) -> dict[str, Any]:
@@ -52,6 +70,7 @@ class CallSerializer(serializers.Serializer[AwsCall]):
 class FiguresSerializer(serializers.Serializer[Any]):
     calls = serializers.IntegerField()
     failures = serializers.IntegerField()
+    unpriced = serializers.IntegerField(help_text="Calls whose price is not known: in no sum.")
     nano_usd = serializers.IntegerField(help_text="What was billed.")
     list_price_nano_usd = serializers.IntegerField(
         help_text="What AWS would have charged for the same calls."

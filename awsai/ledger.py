@@ -1,19 +1,174 @@
-"""The ledger: every call of an AI service, in one order, as it was billed."""
+"""The ledger: every call of an AI service, in one order, as it was billed.
+
+A call is an intent before it is made and one row after it ended, whatever happened; an intent whose
+process died is found later and becomes a row that says so. Rows are written in transactions of their
+own, outside the caller's: what was spent is spent, even if the caller's work is rolled back.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
 
 from django.db import transaction
+from django.utils.timezone import now
 
+from awsai import purpose
 from awsai.events import AwsCallRecorded
-from awsai.models import AwsCall
+from awsai.models import AwsCall, AwsCallIntent, Outcome
+from awsai.ports import NOTHING_USED, TOKEN_METERS, Trouble, Usage
 from incidentops.access import chain
 from incidentops.realtime import outbox
 
-TOKEN_KINDS = ("input", "output", "cache_read", "cache_write")
+log = logging.getLogger(__name__)
+
+# Longer than any task may run, so that nobody is still waiting for the answer.
+LOST_AFTER = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """`billed` and `list_price` in nano-USD, None where no price is known."""
+
+    billed: int | None
+    list_price: int | None
+    version: str = ""
+    confidence: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One request of a call; `http_status` is None when no answer came."""
+
+    number: int
+    http_status: int | None
+    error: str
+    latency_ms: int
+    request_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a call ended."""
+
+    outcome: Outcome
+    usage: Usage = NOTHING_USED
+    model_invoked: str = ""
+    request_id: str = ""
+    error_code: str = ""
+    stop_reason: str = ""
+    attempts: tuple[Attempt, ...] = ()
+    first_token_ms: int | None = None
+
+
+class Entry:
+    """An open call: its intent is stored, its row is not. `settle` writes the row, once."""
+
+    def __init__(self, intent: AwsCallIntent) -> None:
+        self.intent = intent
+        self._began = monotonic()
+        self._call: AwsCall | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        return self._call is not None
+
+    def elapsed_ms(self) -> int:
+        return round((monotonic() - self._began) * 1000)
+
+    def settle(self, result: Result, *, latency_ms: int | None = None) -> AwsCall:
+        """Write the row. Settling again changes nothing and gives the row that was written."""
+        if self._call is None:
+            latency = self.elapsed_ms() if latency_ms is None else latency_ms
+            self._call = _settle(self.intent, result, latency)
+        return self._call
+
+
+def intend(
+    *, service: str, operation: str, provider: str, model: str = "", region: str = ""
+) -> Entry:
+    """Store that a call is about to be made, for the current purpose."""
+    about = purpose.current()
+    with transaction.atomic():
+        intent = AwsCallIntent.objects.create(
+            id=uuid.uuid4(),
+            service=service,
+            operation=operation,
+            provider=provider,
+            region=region,
+            model_requested=model,
+            incident_number=about.incident,
+            agent=about.agent,
+            run_ref=about.run_ref,
+            route_decision=about.route_decision,
+            prompt_digest=about.digest,
+            estimated_nano_usd=about.estimated_nano_usd,
+            started_at=now(),
+        )
+    return Entry(intent)
+
+
+def outcome_of(trouble: Trouble) -> Outcome:
+    return Outcome(trouble.value)
+
+
+def reconcile(older_than: timedelta = LOST_AFTER) -> int:
+    """Give every call whose process died its row; their number.
+
+    What such a call cost is not known: the row carries what was reserved for it, as an estimate.
+    """
+    lost = AwsCallIntent.objects.filter(is_settled=False, started_at__lt=now() - older_than)
+    count = 0
+    for intent in lost.order_by("started_at")[:500]:
+        _settle(intent, Result(outcome=Outcome.LOST), None)
+        count += 1
+    if count:
+        log.warning("%s AI calls were lost with their processes", count)
+    return count
+
+
+def _settle(intent: AwsCallIntent, result: Result, latency_ms: int | None) -> AwsCall:
+    cost = _cost(intent, result)
+    with transaction.atomic():
+        # Whoever flips it writes the row; a reconciliation that came first has written it already.
+        if not AwsCallIntent.objects.filter(pk=intent.pk, is_settled=False).update(is_settled=True):
+            return AwsCall.objects.get(intent=str(intent.pk))
+        return record(
+            intent=str(intent.pk),
+            service=intent.service,
+            operation=intent.operation,
+            provider=intent.provider,
+            region=intent.region,
+            model_requested=intent.model_requested,
+            model_invoked=result.model_invoked,
+            incident_number=intent.incident_number,
+            agent=intent.agent,
+            run_ref=intent.run_ref,
+            route_decision=intent.route_decision,
+            prompt_digest=intent.prompt_digest,
+            outcome=result.outcome,
+            error_code=result.error_code[:80],
+            stop_reason=result.stop_reason[:40],
+            request_id=result.request_id[:80],
+            attempts=result.attempts,
+            usage=result.usage,
+            cost=cost,
+            latency_ms=latency_ms,
+            first_token_ms=result.first_token_ms,
+            started_at=intent.started_at,
+        )
+
+
+def _cost(intent: AwsCallIntent, result: Result) -> Cost:
+    if result.outcome == Outcome.LOST:
+        estimate = intent.estimated_nano_usd if intent.provider == "aws" else 0
+        return Cost(billed=estimate, list_price=intent.estimated_nano_usd, confidence="estimated")
+    return Cost(billed=0 if intent.provider != "aws" else None, list_price=None)
 
 
 def record(
@@ -24,55 +179,58 @@ def record(
     outcome: str,
     started_at: datetime,
     latency_ms: int | None,
-    nano_usd: int,
-    list_price_nano_usd: int,
-    price_version: str = "",
-    request_id: str = "",
-    model_requested: str = "",
-    model_invoked: str = "",
-    incident_number: int | None = None,
-    agent: str = "",
-    run_ref: str = "",
-    attempts: int = 1,
-    tokens: Mapping[str, int] | None = None,
-    units: Mapping[str, int] | None = None,
+    cost: Cost,
+    intent: str = "",
+    usage: Usage = NOTHING_USED,
+    attempts: Sequence[Attempt] = (),
+    **columns: Any,
 ) -> AwsCall:
-    """Append a call and tell of it, with the caller's transaction.
+    """Append a row and tell of it, with the caller's transaction.
 
-    `tokens` has some of `TOKEN_KINDS`; `units` counts what else is billed ("pages", "characters").
-    The end of the ledger stays locked until the transaction ends: record last.
+    `columns` are further columns of `AwsCall`. The end of the ledger stays locked until the
+    transaction ends: record last.
 
     Raises:
         ValueError: a kind of token that has no column in the API.
     """
-    if unknown := set(tokens or {}) - set(TOKEN_KINDS):
+    if unknown := set(usage.tokens) - set(TOKEN_METERS):
         raise ValueError(f"Unknown kinds of token: {', '.join(sorted(unknown))}")
     call = AwsCall(
-        request_id=request_id,
+        intent=intent or str(uuid.uuid4()),
         service=service,
         operation=operation,
         provider=provider,
-        model_requested=model_requested,
-        model_invoked=model_invoked,
-        incident_number=incident_number,
-        agent=agent,
-        run_ref=run_ref,
         outcome=outcome,
-        attempts=attempts,
-        tokens=dict(tokens or {}),
-        units=dict(units or {}),
-        nano_usd=nano_usd,
-        list_price_nano_usd=list_price_nano_usd,
-        price_version=price_version,
+        attempts=[_attempt_row(attempt) for attempt in attempts],
+        tokens=dict(usage.tokens),
+        units=dict(usage.units),
+        usage_confidence=usage.confidence,
+        nano_usd=cost.billed,
+        list_price_nano_usd=cost.list_price,
+        price_version=cost.version,
+        price_confidence=cost.confidence,
         latency_ms=latency_ms,
         started_at=started_at,
+        **columns,
     )
     with transaction.atomic():
         chain.append(call)
         outbox.publish(
-            AwsCallRecorded(version=call.sequence, incident=incident_number, call=call_record(call))
+            AwsCallRecorded(
+                version=call.sequence, incident=call.incident_number, call=call_record(call)
+            )
         )
     return call
+
+
+def _attempt_row(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "number": attempt.number,
+        "http_status": attempt.http_status,
+        "error": attempt.error,
+        "latency_ms": attempt.latency_ms,
+        "request_id": attempt.request_id,
+    }
 
 
 def call_record(call: AwsCall) -> dict[str, Any]:
@@ -83,17 +241,38 @@ def call_record(call: AwsCall) -> dict[str, Any]:
         "service": call.service,
         "operation": call.operation,
         "provider": call.provider,
+        "region": call.region,
         "model_requested": call.model_requested,
         "model_invoked": call.model_invoked,
         "incident": call.incident_number,
         "agent": call.agent,
+        "route_decision": call.route_decision,
         "outcome": call.outcome,
-        "attempts": call.attempts,
-        "tokens": {kind: call.tokens.get(kind, 0) for kind in TOKEN_KINDS},
+        "error_code": call.error_code,
+        "stop_reason": call.stop_reason,
+        "attempts": len(call.attempts),
+        "attempt_log": call.attempts,
+        "tokens": tokens_shown(call.tokens),
         "units": call.units,
+        "usage_confidence": call.usage_confidence,
         "nano_usd": call.nano_usd,
         "list_price_nano_usd": call.list_price_nano_usd,
         "price_version": call.price_version,
+        "price_confidence": call.price_confidence,
         "latency_ms": call.latency_ms,
+        "first_token_ms": call.first_token_ms,
         "started_at": call.started_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+    }
+
+
+def tokens_shown(tokens: Mapping[str, int]) -> dict[str, int]:
+    """The four kinds that are promised, and how long what was written to a cache is kept there."""
+    five_minutes, hour = tokens.get("cache_write_5m", 0), tokens.get("cache_write_1h", 0)
+    return {
+        "input": tokens.get("input", 0),
+        "output": tokens.get("output", 0),
+        "cache_read": tokens.get("cache_read", 0),
+        "cache_write": five_minutes + hour,
+        "cache_write_5m": five_minutes,
+        "cache_write_1h": hour,
     }

@@ -8,9 +8,8 @@ from typing import Any, TypedDict
 from django.conf import settings
 from django.db.models import Avg, Count, Max, Q, QuerySet, Sum
 
-from awsai.models import AwsCall
+from awsai.models import AwsCall, Outcome
 
-SUCCEEDED = "succeeded"
 NO_CALLS = "No call was made yet."
 NO_LATENCY = "No call with a measured latency yet."
 
@@ -34,9 +33,11 @@ SERVICES = (
     Service(name="textract", title="Amazon Textract"),
 )
 
+_MONEY = ("nano_usd", "list_price_nano_usd")
 _FIGURES: dict[str, Any] = {
     "calls": Count("pk"),
-    "failures": Count("pk", filter=~Q(outcome=SUCCEEDED)),
+    "failures": Count("pk", filter=~Q(outcome=Outcome.SUCCEEDED)),
+    "unpriced": Count("pk", filter=Q(nano_usd=None) | Q(list_price_nano_usd=None)),
     "nano_usd": Sum("nano_usd", default=0),
     "list_price_nano_usd": Sum("list_price_nano_usd", default=0),
     "latency_ms": Avg("latency_ms"),
@@ -50,6 +51,7 @@ class Summary(TypedDict):
     configured_provider: str
     calls: int
     failures: int
+    unpriced: int
     nano_usd: int
     list_price_nano_usd: int
     latency_ms: float | None
@@ -65,6 +67,7 @@ def summary(calls: QuerySet[AwsCall]) -> Summary:
         configured_provider=settings.AWSAI_PROVIDER,
         calls=figures["calls"],
         failures=figures["failures"],
+        unpriced=figures["unpriced"],
         nano_usd=figures["nano_usd"],
         list_price_nano_usd=figures["list_price_nano_usd"],
         latency_ms=figures["latency_ms"],
@@ -97,13 +100,14 @@ def _service(
     service: Service, figures: dict[str, Any] | None, providers: list[str]
 ) -> dict[str, Any]:
     if figures is None:
-        figures = {"calls": 0, "failures": 0, "nano_usd": 0, "list_price_nano_usd": 0}
+        figures = dict.fromkeys(("calls", "failures", "unpriced", *_MONEY), 0)
     return {
         "service": service.name,
         "title": service.title,
         "provider": ", ".join(providers) or "not called",
         "calls": figures["calls"],
         "failures": figures["failures"],
+        "unpriced": figures["unpriced"],
         "nano_usd": figures["nano_usd"],
         "list_price_nano_usd": figures["list_price_nano_usd"],
         "latency_ms": figures.get("latency_ms"),

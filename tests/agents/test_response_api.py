@@ -10,7 +10,7 @@ from django.utils.timezone import now
 from agents import claims, swarm, topics
 from agents.models import Agent, Approval, PhaseState, Response
 from agents.record import response_record
-from awsai.models import AwsCall
+from awsai import ledger
 from incidentops.access.models import AuditEntry
 from incidentops.realtime.models import OutboxEvent
 from incidentops.realtime.topics import snapshot
@@ -101,19 +101,16 @@ def test_earlier_cycles_are_listed(fakes):
 
 def test_the_cost_is_what_the_ledger_has(fakes):
     response = finished()
-    for sequence, number in ((1, response.incident_id), (2, response.incident_id), (3, None)):
-        AwsCall.objects.create(
-            sequence=sequence,
-            service="bedrock",
-            operation="converse",
+    for number in (response.incident_id, response.incident_id, None):
+        ledger.record(
+            service="bedrock-nova",
+            operation="Converse",
             provider="emulator",
             incident_number=number,
-            outcome="ok",
-            nano_usd=10,
-            list_price_nano_usd=30,
+            outcome="succeeded",
+            cost=ledger.Cost(billed=10, list_price=30),
+            latency_ms=None,
             started_at=now(),
-            previous_hash="0" * 64,
-            hash=f"{sequence:064x}",
         )
 
     assert response_record(response.incident)["cost"] == {

@@ -9,7 +9,10 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, connections, transaction
 
 from awsai import ledger
-from awsai.models import AwsCall
+from awsai.ledger import Attempt, Cost, Result
+from awsai.models import AwsCall, AwsCallIntent, Outcome
+from awsai.ports import Usage
+from awsai.purpose import serving
 from incidentops.access import append_only, chain
 from incidentops.realtime import topics
 from incidentops.realtime.models import OutboxEvent
@@ -27,9 +30,8 @@ def record(**fields: Any) -> AwsCall:
         "outcome": "succeeded",
         "started_at": STARTED,
         "latency_ms": 420,
-        "nano_usd": 0,
-        "list_price_nano_usd": 3_000_250,
-        "tokens": {"input": 1000, "output": 20},
+        "cost": Cost(billed=0, list_price=3_000_250),
+        "usage": Usage(tokens={"input": 1000, "output": 20}),
         "incident_number": 7,
         "agent": "diagnosis",
     }
@@ -53,7 +55,7 @@ def test_a_call_is_chained_and_told():
 
 def test_a_kind_of_token_without_a_column_is_refused():
     with pytest.raises(ValueError, match="thinking"):
-        record(tokens={"thinking": 3})
+        record(usage=Usage(tokens={"thinking": 3}))
 
 
 def test_the_database_refuses_to_rewrite_the_ledger():
@@ -95,7 +97,13 @@ def test_concurrent_calls_make_one_line():
 
 
 def test_rows_are_shown_as_promised(client):
-    record(units={"characters": 300})
+    record(
+        usage=Usage(tokens={"input": 1000, "output": 20}, units={"chars100": 3}),
+        attempts=[
+            Attempt(number=1, http_status=429, error="ThrottlingException", latency_ms=9),
+            Attempt(number=2, http_status=200, error="", latency_ms=400, request_id="r2"),
+        ],
+    )
     (row,) = get(client, "/api/v1/awsai/calls/").json()["results"]
     assert row == {
         "id": 1,
@@ -103,21 +111,85 @@ def test_rows_are_shown_as_promised(client):
         "service": "bedrock-claude",
         "operation": "Converse",
         "provider": "emulator",
+        "region": "",
         "model_requested": "",
         "model_invoked": "",
         "incident": 7,
         "agent": "diagnosis",
+        "route_decision": None,
         "outcome": "succeeded",
-        "attempts": 1,
-        "tokens": {"input": 1000, "output": 20, "cache_read": 0, "cache_write": 0},
-        "units": {"characters": 300},
+        "error_code": "",
+        "stop_reason": "",
+        "attempts": 2,
+        "attempt_log": [
+            {
+                "number": 1,
+                "http_status": 429,
+                "error": "ThrottlingException",
+                "latency_ms": 9,
+                "request_id": "",
+            },
+            {"number": 2, "http_status": 200, "error": "", "latency_ms": 400, "request_id": "r2"},
+        ],
+        "tokens": {
+            "input": 1000,
+            "output": 20,
+            "cache_read": 0,
+            "cache_write": 0,
+            "cache_write_5m": 0,
+            "cache_write_1h": 0,
+        },
+        "units": {"chars100": 3},
+        "usage_confidence": "reported",
         "nano_usd": 0,
         "list_price_nano_usd": 3_000_250,
         "price_version": "",
+        "price_confidence": "",
         "latency_ms": 420,
+        "first_token_ms": None,
         "started_at": "2026-11-22T12:00:00.250000Z",
     }
     assert get(client, "/api/v1/awsai/calls/?incident=8").json()["results"] == []
+
+
+def entry(**fields: Any) -> ledger.Entry:
+    given = {"service": "comprehend", "operation": "DetectSentiment", "provider": "aws"}
+    return ledger.intend(**(given | fields))
+
+
+def test_an_open_call_knows_for_whom_it_is_made():
+    with serving(incident=7, agent="diagnosis", run_ref="run:3", words="the prompt"):
+        call = entry().settle(Result(outcome=Outcome.SUCCEEDED))
+    assert (call.incident_number, call.agent, call.run_ref) == (7, "diagnosis", "run:3")
+    assert len(call.prompt_digest) == 64
+    assert entry().settle(Result(outcome=Outcome.SUCCEEDED)).incident_number is None
+
+
+def test_settling_twice_writes_one_row():
+    opened = entry()
+    first = opened.settle(Result(outcome=Outcome.SUCCEEDED))
+    assert opened.settle(Result(outcome=Outcome.BROKEN)) == first
+    assert AwsCall.objects.get().outcome == "succeeded"
+
+
+def test_a_call_without_a_known_price_costs_null_and_is_counted(client):
+    entry().settle(Result(outcome=Outcome.SUCCEEDED))
+    (row,) = get(client, "/api/v1/awsai/calls/").json()["results"]
+    assert row["nano_usd"] is None
+    assert get(client, "/api/v1/awsai/summary/").json()["unpriced"] == 1
+
+
+def test_a_call_whose_process_died_gets_a_row_that_says_so():
+    with serving(estimated_nano_usd=900):
+        lost, running = entry(), entry(provider="emulator")
+    AwsCallIntent.objects.filter(pk=lost.intent.pk).update(started_at=STARTED)
+    assert ledger.reconcile() == 1
+    row = AwsCall.objects.get()
+    assert (row.outcome, row.nano_usd, row.price_confidence) == ("lost", 900, "estimated")
+    assert lost.settle(Result(outcome=Outcome.SUCCEEDED)) == row
+    running.settle(Result(outcome=Outcome.SUCCEEDED))
+    assert ledger.reconcile() == 0
+    assert chain.verify(AwsCall).count == 2
 
 
 def test_an_empty_ledger_says_so(client):
@@ -137,7 +209,7 @@ def test_an_empty_ledger_says_so(client):
 
 def test_figures_come_from_the_rows(client):
     record(latency_ms=100)
-    record(latency_ms=200, provider="aws", nano_usd=5, outcome="throttled")
+    record(latency_ms=200, provider="aws", cost=Cost(billed=5, list_price=5), outcome="throttled")
     record(service="textract", latency_ms=None, incident_number=None)
     summary = get(client, "/api/v1/awsai/summary/", "responder").json()
     assert (summary["calls"], summary["failures"], summary["nano_usd"]) == (3, 1, 5)
