@@ -58,8 +58,13 @@ def django_db_modify_db_settings() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _cheap_settings() -> None:
-    """Nothing is collected for tests, so there is no manifest of hashed names; passwords are cheap."""
+    """Nothing is collected for tests, so there is no manifest of hashed names; passwords are cheap.
+
+    Nor does a thread of this process relay behind a test's back; tests of the thread turn it on.
+    """
     from django.conf import settings
+
+    settings.RELAY_IN_BACKGROUND = False
 
     settings.STORAGES["staticfiles"] = {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
