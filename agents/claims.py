@@ -88,13 +88,14 @@ def due() -> QuerySet[PhaseRun]:
 def take() -> Claim | None:
     """Claim the most urgent due phase, or nothing when there is none."""
     waiting = due().order_by("response__urgency", "due_at", "pk")
-    for pk, response_id in waiting.values_list("pk", "response_id")[:_CANDIDATES]:
-        if claim := _take(pk, response_id):
+    for response_id, name in waiting.values_list("response_id", "phase")[:_CANDIDATES]:
+        if claim := take_phase(response_id, name):
             return claim
     return None
 
 
-def _take(pk: int, response_id: int) -> Claim | None:
+def take_phase(response_id: int, name: str) -> Claim | None:
+    """Claim this phase if it is still due."""
     with transaction.atomic():
         response = (
             Response.objects.select_for_update(of=("self",))
@@ -103,7 +104,7 @@ def _take(pk: int, response_id: int) -> Claim | None:
         )
         won = (
             due()
-            .filter(pk=pk)
+            .filter(response=response, phase=name)
             .update(
                 state=PhaseState.RUNNING,
                 fence=F("fence") + 1,
@@ -116,7 +117,7 @@ def _take(pk: int, response_id: int) -> Claim | None:
         )
         if not won:
             return None
-        phase_run = PhaseRun.objects.get(pk=pk)
+        phase_run = streams.phases_changed(response, [name])[name]
         runs = AgentRun.objects.bulk_create(
             AgentRun(
                 response=response,
@@ -129,7 +130,6 @@ def _take(pk: int, response_id: int) -> Claim | None:
             )
             for agent in _AGENTS[phase_run.phase]
         )
-        streams.phases_changed(response, [phase_run])
         streams.agents_changed(response, runs)
     return Claim(
         phase_run=phase_run,

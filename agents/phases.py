@@ -85,20 +85,27 @@ def run(claim: Claim, heartbeat: Heartbeat) -> Outcome:
 
 def _investigate(claim: Claim, heartbeat: Heartbeat) -> Outcome:
     (agent,) = claim.runs
-    report = _ask(claim, Agent(agent), lambda case: roster.specialist(agent).investigate(case))
+    report = _ask(claim, Agent(agent), cases.load(claim.response), _investigation(agent))
     heartbeat.check()
     return Outcome(summary=_summary(report), reports=(report,))
 
 
 def _confirm(claim: Claim, heartbeat: Heartbeat) -> Outcome:
-    report = _ask(claim, Agent.DETECTION, lambda case: roster.detection().confirm_recovery(case))
+    case = cases.load(claim.response)
+    report = _ask(
+        claim, Agent.DETECTION, case, lambda case: roster.detection().confirm_recovery(case)
+    )
     heartbeat.check()
     return Outcome(summary=_summary(report), reports=(report,))
 
 
-def _ask(claim: Claim, agent: Agent, question: Callable[[Case], Finding]) -> Report:
+def _investigation(agent: str) -> Callable[[Case], Finding]:
+    # Found when it is asked, so that a specialist that cannot be loaded fails like any other.
+    return lambda case: roster.specialist(agent).investigate(case)
+
+
+def _ask(claim: Claim, agent: Agent, case: Case, question: Callable[[Case], Finding]) -> Report:
     """One agent's finding, or the error that stands in its place."""
-    case = cases.load(claim.response)
     report_state(claim, agent, AgentState.ANALYZING)
     try:
         finding = question(case)
@@ -108,7 +115,6 @@ def _ask(claim: Claim, agent: Agent, question: Callable[[Case], Finding]) -> Rep
         # Whatever a specialist does wrong, the response goes on and shows it.
         log.exception("%s failed in %s", agent, claim.phase_run)
         return Report(agent=agent, state=AgentState.ERROR, error=_brief(error))
-    report_state(claim, agent, AgentState.PROCESSING)
     known = Evidence.objects.filter(response=claim.response).values_list("pk", flat=True)
     grounded = ground(finding, response_id=claim.response.pk, known=set(known))
     return Report(agent=agent, state=AgentState.COMPLETED, grounded=grounded)
@@ -134,20 +140,18 @@ def _summary(report: Report) -> str:
 
 def _consense(claim: Claim, heartbeat: Heartbeat) -> Outcome:
     """Candidates, opinions, ballots, and round after round while there is something new to say."""
-    plan = _ask(
-        claim, Agent.RESOLUTION, lambda case: roster.specialist("resolution").investigate(case)
-    )
     case = cases.load(claim.response)
+    plan = _ask(claim, Agent.RESOLUTION, case, _investigation(Agent.RESOLUTION))
     candidates = voting.candidates_of(claim.response) or _freeze(claim, case)
     proposals = voting.proposals_of(candidates)
     round_ = max(claim.response.ballots.values_list("round", flat=True), default=1)
     while True:
         heartbeat.check()
         asked = voting.question(claim.response, candidates, round_)
-        seen = voting.information(case)
-        errors = _collect(claim, case, asked, proposals, seen)
-        cast = voting.ballots_of(claim.response, round_)
         members = voting.electorate(asked.epoch)
+        seen = voting.information(case)
+        errors = _collect(claim, case, asked, members, proposals, seen)
+        cast = voting.ballots_of(claim.response, round_)
         result = consensus.tally(asked, members, cast.values())
         if result.choice is not None or round_ == MAX_ROUNDS:
             break
@@ -197,6 +201,7 @@ def _collect(
     claim: Claim,
     case: Case,
     asked: consensus.Question,
+    members: consensus.Electorate,
     proposals: tuple[Proposal, ...],
     seen: str,
 ) -> dict[Agent, str]:
@@ -219,7 +224,7 @@ def _collect(
             # honest agent look like an equivocator.
             renew(claim)
             try:
-                voting.cast(claim.response, asked, ballot)
+                voting.cast(claim.response, asked, ballot, members)
             except voting.Refused as refusal:
                 errors[agent] = f"The ballot was refused: {refusal}"
                 continue
@@ -272,11 +277,8 @@ def _why(
 
 def _communicate(claim: Claim, heartbeat: Heartbeat) -> Outcome:
     """Write the update and hand it over. When the agent fails, people get the bare facts."""
-    report = _ask(
-        claim,
-        Agent.COMMUNICATION,
-        lambda case: roster.specialist(Agent.COMMUNICATION).investigate(case),
-    )
+    case = cases.load(claim.response)
+    report = _ask(claim, Agent.COMMUNICATION, case, _investigation(Agent.COMMUNICATION))
     heartbeat.check()
     updates = _updates(claim, report)
     subject = updates[0]["subject"]

@@ -49,44 +49,52 @@ def _about(response: Response) -> dict[str, Any]:
     }
 
 
-def phases_changed(response: Response, changed: Iterable[PhaseRun]) -> None:
-    """Count a change of the response, which the caller has locked, and tell of these phases."""
-    current = current_phase(response.phases.all())
-    for phase_run in changed:
+def phases_changed(response: Response, changed: Iterable[str]) -> dict[str, PhaseRun]:
+    """Count a change of the response, which the caller has locked, and tell of these phases.
+
+    Gives all phases of the response by name, as they are now.
+    """
+    phases = {row.phase: row for row in response.phases.all()}
+    current = current_phase(phases.values())
+    told = []
+    for name in dict.fromkeys(changed):
+        row = phases[name]
         response.version += 1
-        outbox.publish(
+        told.append(
             PhaseChanged(
                 **_about(response),
                 version=response.version,
-                phase=phase_run.phase,
-                state=phase_run.state,
-                attempts=phase_run.attempts,
-                started_at=instant(phase_run.started_at),
-                finished_at=instant(phase_run.finished_at),
+                phase=row.phase,
+                state=row.state,
+                attempts=row.attempts,
+                started_at=instant(row.started_at),
+                finished_at=instant(row.finished_at),
                 response_state=response.state,
                 current_phase=current,
             )
         )
+    outbox.publish_all(told)
     response.save(update_fields=["version", "state", "reason", "finished_at"])
+    return phases
 
 
 def agents_changed(response: Response, runs: Iterable[AgentRun]) -> None:
     """A run only ever moves forward through the states, so their order is its version."""
     at = instant(now()) or ""
-    for run in runs:
-        outbox.publish(
-            AgentStateChanged(
-                **_about(response),
-                version=_STATES.index(AgentState(run.state)),
-                run=run.pk,
-                agent=run.agent,
-                phase=run.phase,
-                state=run.state,
-                provider=run.provider,
-                at=at,
-                error=run.error,
-            )
+    outbox.publish_all(
+        AgentStateChanged(
+            **_about(response),
+            version=_STATES.index(AgentState(run.state)),
+            run=run.pk,
+            agent=run.agent,
+            phase=run.phase,
+            state=run.state,
+            provider=run.provider,
+            at=at,
+            error=run.error,
         )
+        for run in runs
+    )
 
 
 def evidence_added(response: Response, run: AgentRun, rows: list[dict[str, Any]]) -> None:

@@ -88,10 +88,8 @@ def begin(number: int, *, opening: int = 0) -> Response | None:
             opening=opening,
             urgency=Severity(incident.severity).rank,
         )
-        phases = PhaseRun.objects.bulk_create(
-            PhaseRun(response=response, phase=phase) for phase in Phase
-        )
-        streams.phases_changed(response, phases[:1])
+        PhaseRun.objects.bulk_create(PhaseRun(response=response, phase=phase) for phase in Phase)
+        streams.phases_changed(response, [Phase.DETECTION])
         _unlock(response, [Phase.DETECTION])
         wake_on_commit()
     return response
@@ -114,10 +112,10 @@ def _end(response: Response, reason: str) -> None:
         state=AgentState.TIMEOUT, error=f"Stopped: {reason}", finished_at=Now()
     )
     response.phases.filter(state=PhaseState.RUNNING).update(fence=F("fence") + 1)
-    _skip(response, list(Phase), reason)
+    skipped = _skip(response, list(Phase), reason)
     response.state, response.reason = ResponseState.COMPLETE, reason
     _finished(response)
-    streams.phases_changed(response, response.phases.filter(state=PhaseState.SKIPPED))
+    streams.phases_changed(response, skipped)
     _tell(response, "response.ended", f"The response ended: {reason}.")
 
 
@@ -185,6 +183,7 @@ def finish(claim: Claim, outcome: Outcome) -> bool:
             return False
         for report in outcome.reports:
             _keep(claim, response, report)
+        streams.agents_changed(response, [claim.runs[report.agent] for report in outcome.reports])
         timeline.tell(
             response.incident,
             f"phase.{PhaseState.DONE}",
@@ -194,9 +193,8 @@ def finish(claim: Claim, outcome: Outcome) -> bool:
         )
         for notification in outcome.sent:
             streams.communication_sent(response, notification)
-        changed = _follow(claim, response, outcome)
-        own = response.phases.filter(pk=claim.phase_run.pk)
-        streams.phases_changed(response, [*own, *changed])
+        skipped = _follow(claim, response, outcome)
+        streams.phases_changed(response, [claim.phase, *skipped])
         if began_at:
             # Last, for it ends with the audit's lock.
             lifecycle.set_impact_start(claim.incident, at=began_at, by="agent:detection")
@@ -222,7 +220,6 @@ def _keep(claim: Claim, response: Response, report: Report) -> None:
     run_.save(update_fields=["state", "error", "finding", "provider", "finished_at"])
     if report.grounded:
         _keep_evidence(response, run_, report)
-    streams.agents_changed(response, [run_])
 
 
 def _keep_evidence(response: Response, run_: AgentRun, report: Report) -> None:
@@ -265,8 +262,8 @@ def _keep_evidence(response: Response, run_: AgentRun, report: Report) -> None:
 # --- What follows ------------------------------------------------------------------------------
 
 
-def _follow(claim: Claim, response: Response, outcome: Outcome) -> list[PhaseRun]:
-    """Unlock, skip or end what comes after this phase; gives the phases that changed state."""
+def _follow(claim: Claim, response: Response, outcome: Outcome) -> list[str]:
+    """Unlock, skip or end what comes after this phase; gives the phases it skipped."""
     phase = claim.phase
     if phase is Phase.DETECTION:
         _unlock(response, _PARALLEL)
@@ -289,7 +286,7 @@ def _follow(claim: Claim, response: Response, outcome: Outcome) -> list[PhaseRun
     return []
 
 
-def _decide(response: Response, verdict: Verdict) -> list[PhaseRun]:
+def _decide(response: Response, verdict: Verdict) -> list[str]:
     """Record the decision and what it means while no executor can carry out an action."""
     plan = Candidate.objects.filter(response=response, digest=verdict.choice or "").first()
     decision = Decision.objects.create(
@@ -377,10 +374,10 @@ def _unlock(response: Response, phases: Iterable[Phase]) -> None:
     )
 
 
-def _skip(response: Response, phases: Iterable[Phase], reason: str) -> list[PhaseRun]:
-    """Leave out those of the phases that are not finished; gives them."""
+def _skip(response: Response, phases: Iterable[Phase], reason: str) -> list[str]:
+    """Leave out those of the phases that are not finished; gives their names."""
     left = response.phases.filter(phase__in=list(phases), state__in=_UNFINISHED)
-    ids = list(left.values_list("pk", flat=True))
+    names = list(left.order_by("pk").values_list("phase", flat=True))
     left.update(
         state=PhaseState.SKIPPED,
         reason=reason,
@@ -389,7 +386,7 @@ def _skip(response: Response, phases: Iterable[Phase], reason: str) -> list[Phas
         lease_owner="",
         finished_at=Now(),
     )
-    return list(PhaseRun.objects.filter(pk__in=ids).order_by("pk"))
+    return names
 
 
 def _locked(pk: int) -> Response:
@@ -452,8 +449,7 @@ def _take_back(response: Response, row: PhaseRun, state: AgentState, error: str)
     # Else it keeps its place: what was lost through no fault of its own does not queue again.
     row.woken_at, row.wakes = None, 0
     row.save()
-    row.refresh_from_db()
-    streams.phases_changed(response, [row])
+    streams.phases_changed(response, [row.phase])
 
 
 def _give_up(response: Response, row: PhaseRun) -> None:
@@ -462,10 +458,9 @@ def _give_up(response: Response, row: PhaseRun) -> None:
     row.reason = f"Given up after {row.attempts} attempts."
     row.finished_at = Now()
     row.save()
-    row.refresh_from_db()
     response.state = ResponseState.FAILED
     response.reason = f"Phase {row.phase} failed {row.attempts} times: {row.error}"
-    skipped: list[PhaseRun] = []
+    skipped: list[str] = []
     if row.phase == Phase.COMMUNICATION:
         _finished(response)
     else:
@@ -474,10 +469,10 @@ def _give_up(response: Response, row: PhaseRun) -> None:
         _unlock(response, [Phase.COMMUNICATION])
         wake_on_commit()
     _tell(response, "response.failed", response.reason)
-    streams.phases_changed(response, [row, *skipped])
+    streams.phases_changed(response, [row.phase, *skipped])
 
 
-def _skip_pending(response: Response, phases: Iterable[Phase], reason: str) -> list[PhaseRun]:
+def _skip_pending(response: Response, phases: Iterable[Phase], reason: str) -> list[str]:
     pending = response.phases.filter(phase__in=list(phases), state=PhaseState.PENDING)
     return _skip(response, [Phase(row.phase) for row in pending], reason)
 
@@ -519,7 +514,7 @@ def requeue(number: int, *, by: object) -> Response:
         names = ", ".join(row.phase for row in dead)
         revived = _revive(response, dead)
         timeline.tell(incident, "response.requeued", f"{by} requeued {names}.", actor=by)
-        streams.phases_changed(response, revived)
+        streams.phases_changed(response, [row.phase for row in revived])
         wake_on_commit()
         audit.record(
             "response.requeue",
@@ -561,7 +556,7 @@ def _revive(response: Response, dead: list[PhaseRun]) -> list[PhaseRun]:
             if row in dead or _share_a_place(Phase(row.phase), dead)
         ],
     )
-    return list(PhaseRun.objects.filter(pk__in=[row.pk for row in revived]).order_by("pk"))
+    return revived
 
 
 def _share_a_place(phase: Phase, dead: list[PhaseRun]) -> bool:

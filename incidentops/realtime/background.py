@@ -18,13 +18,15 @@ IDLE_SECONDS = 1.0
 class Worker:
     """Runs `work` in a daemon thread of this process; many wakes while it runs make one more run.
 
-    The thread starts at the first wake, after any fork, and gives its database connections back
-    when it has nothing to do.
+    It rests for `rest` seconds after each run. The thread starts at the first wake, after any fork,
+    and gives its database connections back when it has nothing to do.
     """
 
-    def __init__(self, name: str, work: Callable[[], object]) -> None:
+    def __init__(self, name: str, work: Callable[[], object], *, rest: float = 0.0) -> None:
         self._name = name
         self._work = work
+        self._rest = rest
+        self._never = threading.Event()
         self._thread: threading.Thread | None = None
         self._woken = threading.Event()
         self._starting = threading.Lock()
@@ -55,3 +57,4 @@ class Worker:
                 # The database may be away. The sweep, or the next wake, does this work again.
                 logger.exception("%s failed", self._name)
                 connections.close_all()
+            self._never.wait(self._rest)

@@ -61,6 +61,11 @@ def receivers_of(type_name: str) -> list[Callable[[Any], None]]:
     return list(_receivers.get(type_name, ()))
 
 
+def is_unheard(type_name: str) -> bool:
+    """Whether the type is known here and nobody receives it."""
+    return type_name in _types and not _receivers.get(type_name)
+
+
 def rebuild(type_name: str, data: dict[str, Any], version: int) -> Event:
     """The event a stored row stands for."""
     return _types[type_name](version=version, **data)

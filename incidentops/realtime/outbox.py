@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 BATCH = 500
 REDELIVERIES = 200
+# The first event of a burst leaves at once; what follows within this time leaves together.
+REST_SECONDS = 0.02
 # How long receivers may take before another process calls them too; doubles with every attempt.
 FIRST_REDELIVERY = timedelta(seconds=5)
 SLOWEST_REDELIVERY = timedelta(minutes=5)
@@ -49,13 +51,24 @@ def publish(event: Event) -> OutboxEvent:
     Raises:
         TransactionManagementError: there is no transaction, so the event could outlive its cause.
     """
+    return publish_all([event])[0]
+
+
+def publish_all(happened: Iterable[Event]) -> list[OutboxEvent]:
+    """Store several events as `publish` stores one, in their order.
+
+    Raises:
+        TransactionManagementError: as there.
+    """
     if not transaction.get_connection().in_atomic_block:
         raise transaction.TransactionManagementError("publish() needs a transaction")
-    row = OutboxEvent.objects.create(
-        type=event.type, version=event.version, data=event.data(), at=now()
+    at = now()
+    rows = OutboxEvent.objects.bulk_create(
+        OutboxEvent(type=event.type, version=event.version, data=event.data(), at=at)
+        for event in happened
     )
     transaction.on_commit(_relay_thread.wake, robust=True)
-    return row
+    return rows
 
 
 def relay() -> int:
@@ -78,19 +91,29 @@ def redeliver() -> int:
 def _relay_batch() -> int:
     rows, placed = place()
     show(placed)
-    _deliver(rows)
+    _deliver([row for row in rows if row.handled_at is None])
     return len(rows)
 
 
 def place() -> tuple[list[OutboxEvent], list[Placed]]:
-    """Give the oldest committed events their positions, in one short transaction."""
+    """Give the oldest committed events their positions, in one short transaction.
+
+    An event that no receiver waits for is handled with that.
+    """
     with transaction.atomic():
         _take_turn()
         rows = list(OutboxEvent.objects.filter(positioned_at=None).order_by("id")[:BATCH])
         if not rows:
             return [], []
         placed = _assign_positions(rows)
-        OutboxEvent.objects.filter(pk__in=[row.pk for row in rows]).update(
+        unheard = [row for row in rows if events.is_unheard(row.type)]
+        for row in unheard:
+            row.handled_at = row.at
+        heard = [row.pk for row in rows if row.handled_at is None]
+        OutboxEvent.objects.filter(pk__in=[row.pk for row in unheard]).update(
+            positioned_at=Now(), attempts=1, handled_at=Now()
+        )
+        OutboxEvent.objects.filter(pk__in=heard).update(
             positioned_at=Now(), attempts=1, due_at=Now() + FIRST_REDELIVERY
         )
     return rows, placed
@@ -222,4 +245,4 @@ def _handle(row: OutboxEvent) -> bool:
     return taken
 
 
-_relay_thread = background.Worker("outbox-relay", relay)
+_relay_thread = background.Worker("outbox-relay", relay, rest=REST_SECONDS)

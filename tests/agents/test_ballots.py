@@ -41,14 +41,18 @@ def test_doing_nothing_is_always_a_candidate():
     assert asked.no_action in asked.candidates
 
 
+def cast(response, asked, ballot):
+    return voting.cast(response, asked, ballot, voting.electorate(asked.epoch))
+
+
 def test_the_first_ballot_of_a_voter_stands_and_the_same_again_changes_nothing():
     response = opened()
     asked = asking(response)
     ballot = voting.signed(asked, "detection", opinion(asked, 0.8), seen="x")
 
-    first = voting.cast(response, asked, ballot)
+    first = cast(response, asked, ballot)
 
-    assert voting.cast(response, asked, ballot) == first
+    assert cast(response, asked, ballot) == first
     assert Ballot.objects.count() == 1
     assert not Equivocation.objects.exists()
 
@@ -56,9 +60,9 @@ def test_the_first_ballot_of_a_voter_stands_and_the_same_again_changes_nothing()
 def test_a_second_different_ballot_is_kept_as_proof_and_the_voter_leaves_the_next_epoch():
     response = opened()
     asked = asking(response)
-    voting.cast(response, asked, voting.signed(asked, "detection", opinion(asked, 0.8), seen="x"))
+    cast(response, asked, voting.signed(asked, "detection", opinion(asked, 0.8), seen="x"))
 
-    voting.cast(response, asked, voting.signed(asked, "detection", opinion(asked, 0.1), seen="x"))
+    cast(response, asked, voting.signed(asked, "detection", opinion(asked, 0.1), seen="x"))
 
     assert set(Ballot.objects.get().scores.values()) == {0.8}
     proof = Equivocation.objects.get()
@@ -76,7 +80,7 @@ def test_a_ballot_that_would_not_count_is_refused():
     ballot = voting.signed(asked, "detection", opinion(asked, 0.8), seen="x")
 
     with pytest.raises(voting.Refused, match="signature"):
-        voting.cast(response, asked, replace(ballot, reason="changed"))
+        cast(response, asked, replace(ballot, reason="changed"))
     assert not Ballot.objects.exists()
 
 

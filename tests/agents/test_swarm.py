@@ -452,7 +452,7 @@ def test_every_agent_state_of_a_run_is_streamed_in_order(fakes):
     for data in events("agent.state"):
         seen.setdefault(data["run"], []).append(data["state"])
     detection = AgentRun.objects.get(phase="detection")
-    assert seen[detection.pk] == ["initializing", "analyzing", "processing", "completed"]
+    assert seen[detection.pk] == ["initializing", "analyzing", "completed"]
 
 
 def test_versions_of_a_response_only_grow(fakes):

@@ -17,11 +17,9 @@ __all__ = ["app"]
 def phase(*results: Any, response: int, name: str) -> None:
     """Take the named phase, do it and commit it, and wake nobody."""
     from agents import claims, swarm
-    from agents.models import PhaseRun
 
-    row = PhaseRun.objects.get(response=response, phase=name)
     with _waking_nobody(swarm):
-        claim = claims._take(row.pk, response)
+        claim = claims.take_phase(response, name)
         assert claim is not None
         assert swarm.work(claim)
 
