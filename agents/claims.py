@@ -10,13 +10,14 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
 
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
-from django.db.models import DateTimeField, ExpressionWrapper, F, QuerySet, Value
+from django.db.models import DateTimeField, Exists, ExpressionWrapper, F, QuerySet, Value
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce, Now
 
@@ -97,40 +98,58 @@ def take() -> Claim | None:
 def take_phase(response_id: int, name: str) -> Claim | None:
     """Claim this phase if it is still due."""
     with transaction.atomic():
-        response = (
-            Response.objects.select_for_update(of=("self",))
-            .select_related("incident")
-            .get(pk=response_id)
+        return take_in(locked(response_id), name)
+
+
+def locked(response_id: int) -> Response:
+    """The response as it is now, locked until the transaction ends."""
+    responses = Response.objects.select_for_update(of=("self",)).select_related("incident")
+    return responses.get(pk=response_id)
+
+
+def next_of(response: Response) -> str | None:
+    """A due phase of this response, unless one of another is at least as urgent."""
+    others = due().exclude(response=response).filter(response__urgency__lte=response.urgency)
+    own = due().filter(~Exists(others), response=response)
+    return own.order_by("due_at", "pk").values_list("phase", flat=True).first()
+
+
+def take_in(
+    response: Response, name: str, *, changed: Iterable[str] = (), ended: Iterable[AgentRun] = ()
+) -> Claim | None:
+    """Claim a due phase of a response that the caller has locked.
+
+    With it the caller tells of other phases it has `changed` and of runs it has `ended`.
+    """
+    won = (
+        due()
+        .filter(response=response, phase=name)
+        .update(
+            state=PhaseState.RUNNING,
+            fence=F("fence") + 1,
+            attempts=F("attempts") + 1,
+            lease_owner=f"{socket.gethostname()}:{os.getpid()}"[:80],
+            lease_until=from_now(settings.LEASE),
+            started_at=Coalesce("started_at", Now()),
+            error="",
         )
-        won = (
-            due()
-            .filter(response=response, phase=name)
-            .update(
-                state=PhaseState.RUNNING,
-                fence=F("fence") + 1,
-                attempts=F("attempts") + 1,
-                lease_owner=f"{socket.gethostname()}:{os.getpid()}"[:80],
-                lease_until=from_now(settings.LEASE),
-                started_at=Coalesce("started_at", Now()),
-                error="",
-            )
+    )
+    if not won:
+        return None
+    phase_run = streams.phases_changed(response, [*changed, name])[name]
+    runs = AgentRun.objects.bulk_create(
+        AgentRun(
+            response=response,
+            phase_run=phase_run,
+            agent=agent,
+            phase=phase_run.phase,
+            fence=phase_run.fence,
+            state=AgentState.INITIALIZING,
+            provider="local",
         )
-        if not won:
-            return None
-        phase_run = streams.phases_changed(response, [name])[name]
-        runs = AgentRun.objects.bulk_create(
-            AgentRun(
-                response=response,
-                phase_run=phase_run,
-                agent=agent,
-                phase=phase_run.phase,
-                fence=phase_run.fence,
-                state=AgentState.INITIALIZING,
-                provider="local",
-            )
-            for agent in _AGENTS[phase_run.phase]
-        )
-        streams.agents_changed(response, runs)
+        for agent in _AGENTS[phase_run.phase]
+    )
+    streams.agents_changed(response, [*ended, *runs])
     return Claim(
         phase_run=phase_run,
         response=response,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
 
@@ -26,7 +27,10 @@ from agents.claims import (
     backoff,
     from_now,
     hold,
+    locked,
+    next_of,
     take,
+    take_in,
 )
 from agents.findings import as_json, plain
 from agents.models import (
@@ -105,7 +109,7 @@ def end(number: int, reason: str) -> None:
 
 def _end(response: Response, reason: str) -> None:
     """Skip what remains. A worker in the middle of a phase loses its fence, and with it its result."""
-    response = _locked(response.pk)
+    response = locked(response.pk)
     if response.state not in _UNDECIDED:
         return
     AgentRun.objects.filter(response=response, finished_at=None).update(
@@ -136,13 +140,16 @@ def advance() -> int:
 
     Gives the number of phases taken.
     """
-    began, taken = monotonic(), 0
-    while claim := _next():
+    ends_at, taken = monotonic() + SHIFT.total_seconds(), 0
+    claim = _next()
+    while claim:
         taken += 1
-        work(claim)
-        if monotonic() - began > SHIFT.total_seconds():
-            wake()
-            break
+        claim = _work(claim, until=ends_at).successor
+        if claim is None:
+            if monotonic() > ends_at:
+                wake()
+                break
+            claim = _next()
     return taken
 
 
@@ -154,36 +161,55 @@ def _next() -> Claim | None:
 
 def work(claim: Claim) -> bool:
     """Do a claimed phase and commit it; False when the claim was lost or the phase failed."""
+    return _work(claim, until=None).is_committed
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """What became of a phase, and the claim of the next one that was taken with its commit."""
+
+    is_committed: bool
+    successor: Claim | None = None
+
+
+_DISCARDED = _Step(is_committed=False)
+
+
+def _work(claim: Claim, *, until: float | None) -> _Step:
+    """As `work`; before `until` (monotonic seconds) it goes on with the response's next phase."""
     try:
         with Heartbeat(claim) as heartbeat:
             outcome = run(claim, heartbeat)
             heartbeat.check()
-        return finish(claim, outcome)
+        return _finish(claim, outcome, goes_on=until is not None and monotonic() < until)
     except LeaseLost:
         log.warning("Lost the lease of %s: its result is discarded", claim.phase_run)
-        return False
+        return _DISCARDED
     except Exception as error:
         # Whatever it was, the claim has counted it as an attempt; another may succeed.
         log.exception("%s failed in attempt %s", claim.phase_run, claim.phase_run.attempts)
         _give_back(claim, f"{type(error).__name__}: {error}".replace("\x00", "")[:500])
-        return False
+        return _DISCARDED
 
 
-def finish(claim: Claim, outcome: Outcome) -> bool:
-    """Commit a phase with all it found and all that follows, if the claim still stands."""
+def _finish(claim: Claim, outcome: Outcome, *, goes_on: bool) -> _Step:
+    """Commit a phase with all it found and all that follows, if the claim still stands.
+
+    A worker that goes on claims the next phase in the same transaction, unless another response is
+    more urgent.
+    """
     began_at = _impact_start(outcome) if claim.phase is Phase.DETECTION else None
     with transaction.atomic():
         if began_at:
             lifecycle.lock(claim.incident)
-        response = _locked(claim.response.pk)
+        response = locked(claim.response.pk)
         if not hold(claim).update(
             state=PhaseState.DONE, finished_at=Now(), lease_until=None, lease_owner=""
         ):
             log.warning("A newer fence holds %s: its result is discarded", claim.phase_run)
-            return False
+            return _DISCARDED
         for report in outcome.reports:
             _keep(claim, response, report)
-        streams.agents_changed(response, [claim.runs[report.agent] for report in outcome.reports])
         timeline.tell(
             response.incident,
             f"phase.{PhaseState.DONE}",
@@ -193,12 +219,19 @@ def finish(claim: Claim, outcome: Outcome) -> bool:
         )
         for notification in outcome.sent:
             streams.communication_sent(response, notification)
-        skipped = _follow(claim, response, outcome)
-        streams.phases_changed(response, [claim.phase, *skipped])
+        changed = [claim.phase, *_follow(claim, response, outcome)]
+        ended = [claim.runs[report.agent] for report in outcome.reports]
+        following = next_of(response) if goes_on else None
+        successor = (
+            take_in(response, following, changed=changed, ended=ended) if following else None
+        )
+        if successor is None:
+            streams.phases_changed(response, changed)
+            streams.agents_changed(response, ended)
         if began_at:
             # Last, for it ends with the audit's lock.
             lifecycle.set_impact_start(claim.incident, at=began_at, by="agent:detection")
-    return True
+    return _Step(is_committed=True, successor=successor)
 
 
 def _impact_start(outcome: Outcome) -> datetime | None:
@@ -389,11 +422,6 @@ def _skip(response: Response, phases: Iterable[Phase], reason: str) -> list[str]
     return names
 
 
-def _locked(pk: int) -> Response:
-    """The response as it is now, locked until the transaction ends."""
-    return Response.objects.select_for_update(of=("self",)).select_related("incident").get(pk=pk)
-
-
 # --- Failure -----------------------------------------------------------------------------------
 
 
@@ -411,7 +439,7 @@ def _expire_lost() -> None:
 
 def _expire(pk: int, response_id: int) -> None:
     with transaction.atomic():
-        response = _locked(response_id)
+        response = locked(response_id)
         lost = PhaseRun.objects.filter(
             pk=pk, state=PhaseState.RUNNING, lease_until__lt=Now()
         ).first()
@@ -423,7 +451,7 @@ def _give_back(claim: Claim, error: str) -> None:
     """Return a phase that could not be done. If that fails too, its lease will run out."""
     try:
         with transaction.atomic():
-            response = _locked(claim.response.pk)
+            response = locked(claim.response.pk)
             if phase_run := hold(claim).first():
                 _take_back(response, phase_run, AgentState.ERROR, error)
     except DatabaseError:
@@ -505,7 +533,7 @@ def requeue(number: int, *, by: object) -> Response:
         latest = incident.responses.order_by("-cycle").first()
         if latest is None:
             raise NotDead(f"Incident {number} has no response.")
-        response = _locked(latest.pk)
+        response = locked(latest.pk)
         dead = list(response.phases.filter(state=PhaseState.FAILED))
         if not dead:
             raise NotDead(f"No phase of the response to incident {number} has failed.")

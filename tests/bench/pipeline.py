@@ -1,8 +1,9 @@
-"""What a phase costs beside a Celery chord that writes the same rows, and many incidents at once.
+"""What a phase and a published event cost, and many incidents at once.
 
 `python -m tests.bench.pipeline` prints the figures as JSON. Both sides run on the same private
 workers, database and broker, in turns, with specialists that do nothing; so the difference is what
-leads the phases: claims and wake-ups, or chains, a chord and a result backend.
+leads the phases: claims and wake-ups, or chains, a chord and a result backend. What publishing costs
+is measured by `tests.bench.publishing`, on the same broker.
 """
 
 from __future__ import annotations
@@ -26,16 +27,21 @@ def measure(directory: Path, database: str) -> dict[str, Any]:
     directory.mkdir()
     instance = Instance(directory, database, lease=30, seconds=0, package="tests.bench.chord")
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.bench.chord.drive", str(SINGLE), *map(str, CROWDS)],
-            env=instance.environ,
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
+        figures = _run(instance, "tests.bench.chord.drive", str(SINGLE), *map(str, CROWDS))
+        return figures | {"publishing": _run(instance, "tests.bench.publishing")}
     finally:
         instance.stop()
+
+
+def _run(instance: Instance, module: str, *arguments: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=instance.environ,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
     figures: dict[str, Any] = json.loads(done.stdout)
     return figures
 
@@ -50,14 +56,24 @@ def main() -> None:
         shutil.rmtree(directory, ignore_errors=True)
     ours = {name: round(statistics.median(one["ours"]), 2) for name, one in found.items()}
     chord = {name: round(statistics.median(one["chord"]), 2) for name, one in found.items()}
+    publishing = found["sqlite"]["publishing"]
     figures = {
         "name": "pipeline",
         "metrics": {
             "phase_ms": ours,
             "incidents_at_once": {name: one["together"] for name, one in found.items()},
+            "publish_us": publishing["publish_us"],
+            "publish_one_at_a_time_us": publishing["single_us"],
         },
-        "baseline": {"chord_phase_ms": chord},
-        "ratio": {name: round(ours[name] / chord[name], 3) for name in ours},
+        "baseline": {
+            "chord_phase_ms": chord,
+            "async_to_sync_group_send_us": publishing["async_to_sync_us"],
+        },
+        "ratio": {
+            "phase_to_chord": {name: round(ours[name] / chord[name], 3) for name in ours},
+            "async_to_sync_to_publish": publishing["ratio"],
+            "async_to_sync_to_publish_one_at_a_time": publishing["single_ratio"],
+        },
     }
     json.dump(figures, sys.stdout)
 
