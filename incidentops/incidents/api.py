@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -358,7 +359,7 @@ def _find(number: int) -> Incident:
 # --- What responders do -----------------------------------------------------------------------
 
 
-class Action(IdempotentPosts, APIView):
+class Action(IdempotentPosts, APIView, ABC):
     """One change of an incident. What is not possible in its state is a 409 and changes nothing."""
 
     access = writing("incident.respond")
@@ -375,8 +376,8 @@ class Action(IdempotentPosts, APIView):
             raise Conflict(str(error)) from None
         return Response(card(changed), status=self.status_code)
 
-    def change(self, incident: Incident, by: Any, asked: dict[str, Any]) -> Incident:
-        raise NotImplementedError
+    @abstractmethod
+    def change(self, incident: Incident, by: Any, asked: dict[str, Any]) -> Incident: ...
 
 
 def _describe(fields: type[serializers.Serializer[Any]], code: int = 200) -> Any:

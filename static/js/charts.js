@@ -11,7 +11,13 @@ import { instant, number, zone } from "./format.js";
 
 /** @param {string} name */
 function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  // Asked of an element, for the property itself holds both the light and the dark colour.
+  const probe = document.createElement("i");
+  probe.style.color = `var(${name})`;
+  document.body.append(probe);
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
 }
 
 /**
