@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -18,7 +20,7 @@ from typing import Any
 from django.db import transaction
 from django.utils.timezone import now
 
-from awsai import purpose
+from awsai import payloads, prices, pricing, purpose
 from awsai.events import AwsCallRecorded
 from awsai.models import AwsCall, AwsCallIntent, Outcome
 from awsai.ports import NOTHING_USED, TOKEN_METERS, Trouble, Usage
@@ -86,6 +88,8 @@ class Entry:
         if self._call is None:
             latency = self.elapsed_ms() if latency_ms is None else latency_ms
             self._call = _settle(self.intent, result, latency)
+            if (calls := _tally.get(None)) is not None:
+                calls.append(self._call)
         return self._call
 
 
@@ -110,7 +114,22 @@ def intend(
             estimated_nano_usd=about.estimated_nano_usd,
             started_at=now(),
         )
+        payloads.keep(intent.pk, about.words)
     return Entry(intent)
+
+
+_tally: ContextVar[list[AwsCall]] = ContextVar("awsai_tally")
+
+
+@contextmanager
+def tallying() -> Iterator[list[AwsCall]]:
+    """The rows that are written in the block by this thread or task, as they are written."""
+    calls: list[AwsCall] = []
+    token = _tally.set(calls)
+    try:
+        yield calls
+    finally:
+        _tally.reset(token)
 
 
 def outcome_of(trouble: Trouble) -> Outcome:
@@ -168,7 +187,26 @@ def _cost(intent: AwsCallIntent, result: Result) -> Cost:
     if result.outcome == Outcome.LOST:
         estimate = intent.estimated_nano_usd if intent.provider == "aws" else 0
         return Cost(billed=estimate, list_price=intent.estimated_nano_usd, confidence="estimated")
-    return Cost(billed=0 if intent.provider != "aws" else None, list_price=None)
+    if intent.provider == "local":
+        return Cost(billed=0, list_price=0)
+    is_billed = intent.provider == "aws"
+    rates = prices.in_force()
+    if rates is None:
+        return Cost(billed=None if is_billed else 0, list_price=None)
+    price = pricing.cost(
+        result.usage,
+        service=intent.service,
+        model=result.model_invoked or intent.model_requested,
+        region=intent.region,
+        at=intent.started_at,
+        rates=rates,
+    )
+    return Cost(
+        billed=price.nano_usd if is_billed else 0,
+        list_price=price.nano_usd,
+        version=price.version,
+        confidence=price.confidence or "",
+    )
 
 
 def record(
@@ -180,7 +218,6 @@ def record(
     started_at: datetime,
     latency_ms: int | None,
     cost: Cost,
-    intent: str = "",
     usage: Usage = NOTHING_USED,
     attempts: Sequence[Attempt] = (),
     **columns: Any,
@@ -196,7 +233,6 @@ def record(
     if unknown := set(usage.tokens) - set(TOKEN_METERS):
         raise ValueError(f"Unknown kinds of token: {', '.join(sorted(unknown))}")
     call = AwsCall(
-        intent=intent or str(uuid.uuid4()),
         service=service,
         operation=operation,
         provider=provider,
@@ -213,7 +249,7 @@ def record(
         started_at=started_at,
         **columns,
     )
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         chain.append(call)
         outbox.publish(
             AwsCallRecorded(

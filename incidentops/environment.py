@@ -83,6 +83,95 @@ REGISTRY: tuple[Variable, ...] = (
         description="Provider of the AI services: local, emulator or aws.",
     ),
     Variable(
+        name="IOP_AWS_REGION",
+        default="",
+        description="Region of the AWS services; empty: as the AWS SDK finds it (AWS_REGION, profile).",
+    ),
+    Variable(
+        name="IOP_AWSAI_RESIDENCY",
+        default="global",
+        description="How far a request may travel: global, in-region, or a geography (us, eu, jp, au, apac).",
+    ),
+    Variable(
+        name="IOP_AWSAI_KEEP_WORDS_DAYS",
+        default="0",
+        description="Days for which the words of AI calls are kept, encrypted; 0: a keyed digest alone.",
+    ),
+    Variable(
+        name="IOP_AWS_Q_REGION",
+        default="",
+        description="Region of Q Business; empty: that of the other services.",
+    ),
+    Variable(
+        name="IOP_AWS_ROLE_INVOKE",
+        default="",
+        description="ARN of the role that asks models; empty: the process's own credentials.",
+    ),
+    Variable(
+        name="IOP_AWS_ROLE_OBSERVE",
+        default="",
+        description="ARN of the role that reads metrics, logs and trails; empty: as above.",
+    ),
+    Variable(
+        name="IOP_AWS_ROLE_ACT",
+        default="",
+        description="ARN of the role that carries out remediations; empty: as above.",
+    ),
+    Variable(
+        name="IOP_AWS_ROLE_PRICE_SYNC",
+        default="",
+        description="ARN of the role that reads the price list; empty: as above.",
+    ),
+    Variable(
+        name="IOP_AWS_CALL_SECONDS",
+        default="180",
+        description="How long one call of AWS may take with all its attempts, at most 240.",
+    ),
+    Variable(
+        name="IOP_AWS_GUARDRAIL_ID",
+        default="",
+        description="Id or ARN of the Bedrock guardrail; set: every Converse call carries it.",
+    ),
+    Variable(
+        name="IOP_AWS_GUARDRAIL_VERSION",
+        default="DRAFT",
+        description="Version of the guardrail.",
+    ),
+    Variable(
+        name="IOP_AWS_KNOWLEDGE_BASE_ID",
+        default="",
+        description="Id of the Bedrock knowledge base.",
+    ),
+    Variable(
+        name="IOP_AWS_KNOWLEDGE_MODEL_ARN",
+        default="",
+        description="ARN of the model that answers from the knowledge base.",
+    ),
+    Variable(
+        name="IOP_AWS_RERANK_MODEL_ARN",
+        default="",
+        description="ARN of the model that ranks texts by relevance.",
+    ),
+    Variable(name="IOP_AWS_AGENT_ID", default="", description="Id of the Bedrock agent."),
+    Variable(
+        name="IOP_AWS_AGENT_ALIAS_ID", default="", description="Id of the alias of the agent."
+    ),
+    Variable(
+        name="IOP_AWS_Q_APPLICATION_ID",
+        default="",
+        description="Id of the Q Business application.",
+    ),
+    Variable(
+        name="IOP_AWS_Q_RETRIEVER_ID",
+        default="",
+        description="Id of the retriever of the Q Business application.",
+    ),
+    Variable(
+        name="IOP_AWS_EMULATOR_URL",
+        default="",
+        description="URL of the emulator; empty: the one that `manage.py up` starts.",
+    ),
+    Variable(
         name="IOP_EMAIL_URL",
         default="consolemail://",
         description="E-mail backend as a URL, e.g. smtp+tls://USER:PASSWORD@HOST:587.",

@@ -352,6 +352,34 @@ SPECIALISTS = "agents.specialists"
 # --- AI services ------------------------------------------------------------------------------
 
 AWSAI_PROVIDER = environment.read_choice("IOP_AWSAI", ("local", "emulator", "aws"))
+# A task must live to note how its call ended.
+AWSAI_CALL_LIMIT = timedelta(
+    seconds=min(environment.read_int("IOP_AWS_CALL_SECONDS"), CELERY_TASK_SOFT_TIME_LIMIT - 30)
+)
+AWS_REGION = environment.read("IOP_AWS_REGION")
+AWSAI_RESIDENCY = environment.read_choice(
+    "IOP_AWSAI_RESIDENCY", ("global", "in-region", "us", "eu", "jp", "au", "apac")
+)
+AWS_Q_REGION = environment.read("IOP_AWS_Q_REGION")
+AWS_ROLES = {
+    plane: environment.read(f"IOP_AWS_ROLE_{plane.upper()}")
+    for plane in ("invoke", "observe", "act", "price_sync")
+}
+AWSAI_KEEP_WORDS_DAYS = environment.read_int("IOP_AWSAI_KEEP_WORDS_DAYS", at_least=0)
+# How old what models are chosen by may be: catalogue, latencies, failures, outcomes.
+AWSAI_ROUTES_FRESH = timedelta(seconds=5)
+# Where `manage.py up` notes the URL of the emulator it runs.
+AWS_EMULATOR_ADDRESS = VAR / "aws_emulator.url"
+AWS_EMULATOR_URL = environment.read("IOP_AWS_EMULATOR_URL")
+AWS_GUARDRAIL_ID = environment.read("IOP_AWS_GUARDRAIL_ID")
+AWS_GUARDRAIL_VERSION = environment.read("IOP_AWS_GUARDRAIL_VERSION")
+AWS_KNOWLEDGE_BASE_ID = environment.read("IOP_AWS_KNOWLEDGE_BASE_ID")
+AWS_KNOWLEDGE_MODEL_ARN = environment.read("IOP_AWS_KNOWLEDGE_MODEL_ARN")
+AWS_RERANK_MODEL_ARN = environment.read("IOP_AWS_RERANK_MODEL_ARN")
+AWS_AGENT_ID = environment.read("IOP_AWS_AGENT_ID")
+AWS_AGENT_ALIAS_ID = environment.read("IOP_AWS_AGENT_ALIAS_ID")
+AWS_Q_APPLICATION_ID = environment.read("IOP_AWS_Q_APPLICATION_ID")
+AWS_Q_RETRIEVER_ID = environment.read("IOP_AWS_Q_RETRIEVER_ID")
 
 # --- Pages, files, time, log ------------------------------------------------------------------
 

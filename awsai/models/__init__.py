@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from awsai.models.budgets import Budget, BudgetReservation, BudgetUse
+from awsai.models.catalogue import CatalogueModel
+from awsai.models.knowledge import Knowledge, KnowledgeEdition, KnowledgeKind, MemoryEntry
 from awsai.models.ledger import (
     AwsCall,
     AwsCallIntent,
@@ -8,12 +11,27 @@ from awsai.models.ledger import (
     LedgerHead,
     Outcome,
 )
+from awsai.models.prices import PriceRate, PriceVersion
+from awsai.models.routes import RouteDecision, RouteOutcome, RouteWeights
 
 __all__ = [
     "AwsCall",
     "AwsCallIntent",
     "AwsCallPayload",
     "AwsCallQuerySet",
+    "Budget",
+    "BudgetReservation",
+    "BudgetUse",
+    "CatalogueModel",
+    "Knowledge",
+    "KnowledgeEdition",
+    "KnowledgeKind",
     "LedgerHead",
+    "MemoryEntry",
     "Outcome",
+    "PriceRate",
+    "PriceVersion",
+    "RouteDecision",
+    "RouteOutcome",
+    "RouteWeights",
 ]

@@ -61,6 +61,11 @@ class AwsCallIntent(models.Model):
         return f"{self.service}.{self.operation} at {self.started_at}"
 
 
+def _unannounced() -> str:
+    """For a row that no intent preceded."""
+    return str(uuid.uuid4())
+
+
 class AwsCallQuerySet(models.QuerySet["AwsCall"]):
     def of_incident(self, number: int) -> AwsCallQuerySet:
         return self.filter(incident_number=number)
@@ -108,7 +113,7 @@ class AwsCall(ChainLink):
         "started_at",
     )
 
-    intent = models.CharField(max_length=36, unique=True)
+    intent = models.CharField(max_length=36, unique=True, default=_unannounced)
     request_id = models.CharField(max_length=80, blank=True, default="")
     service = models.CharField(max_length=40)
     operation = models.CharField(max_length=60)

@@ -81,7 +81,7 @@ def append(link: L) -> L:
     Raises:
         BrokenChain: the head row is gone although there are links.
     """
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         head = _locked_head(type(link))
         link.sequence = head.sequence + 1
         link.previous_hash = head.hash

@@ -173,7 +173,8 @@ def test_settling_twice_writes_one_row():
 
 
 def test_a_call_without_a_known_price_costs_null_and_is_counted(client):
-    entry().settle(Result(outcome=Outcome.SUCCEEDED))
+    used = Usage(units={"agent.step": 1})
+    entry().settle(Result(outcome=Outcome.SUCCEEDED, usage=used))
     (row,) = get(client, "/api/v1/awsai/calls/").json()["results"]
     assert row["nano_usd"] is None
     assert get(client, "/api/v1/awsai/summary/").json()["unpriced"] == 1

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+
+
+class KnowledgeKind(models.TextChoices):
+    LESSON = "lesson"
+    RUNBOOK = "runbook"
+    PAGE = "page"
+
+
+class Knowledge(models.Model):
+    """A document this installation can look things up in.
+
+    `ref` is its name where it comes from, and `version` counts its states from 1.
+    """
+
+    kind = models.CharField(max_length=16, choices=KnowledgeKind.choices)
+    ref = models.CharField(max_length=200)
+    title = models.CharField(max_length=300)
+    text = models.TextField()
+    uri = models.CharField(max_length=1000, blank=True, default="")
+    version = models.PositiveIntegerField(default=1)
+    learnt_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "knowledge"
+        constraints = [models.UniqueConstraint(fields=["kind", "ref"], name="knowledge_once")]
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.ref}"
+
+
+class KnowledgeEdition(models.Model):
+    """The one row (primary key 1) whose stamp changes with every change of the knowledge.
+
+    A number would not do: a change that is rolled back gives its number to the next one, and what
+    was read meanwhile would pass for current.
+    """
+
+    stamp = models.UUIDField(default=uuid.uuid4)
+
+    def __str__(self) -> str:
+        return str(self.stamp)
+
+
+class MemoryEntry(models.Model):
+    """What the assistant keeps of one session.
+
+    `turns` is a bounded list of {"by": "person" | "assistant", "text"}; `summary` is empty until
+    the session has ended.
+    """
+
+    memory_id = models.CharField(max_length=100)
+    session_id = models.CharField(max_length=100)
+    turns = models.JSONField(default=list)
+    summary = models.TextField(blank=True, default="")
+    at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "memory entries"
+        constraints = [
+            models.UniqueConstraint(fields=["memory_id", "session_id"], name="memory_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.memory_id}/{self.session_id}"

@@ -1,0 +1,451 @@
+"""Routes as they are taken: candidates from the rows, the decision kept, its outcomes counted."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from decimal import Decimal
+from time import monotonic
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count, Q
+from django.utils.timezone import now
+
+from awsai import prices, pricing, router
+from awsai.breaker import Target, breakers
+from awsai.models import (
+    AwsCall,
+    CatalogueModel,
+    Outcome,
+    RouteDecision,
+    RouteOutcome,
+    RouteWeights,
+)
+from awsai.models.routes import OutcomeKind
+from awsai.ports import Usage
+from awsai.router import (
+    Candidate,
+    Choice,
+    Level,
+    Posterior,
+    Request,
+    Residency,
+    Statistics,
+    Weights,
+)
+from incidentops.access import audit
+from incidentops.incidents.models import Severity
+
+# What waiting (USD a second) and a useless answer (USD) are worth until somebody knows better.
+STARTING_WEIGHTS: Mapping[Severity, tuple[Decimal, Decimal]] = {
+    Severity.CRITICAL: (Decimal("0.028"), Decimal(50)),
+    Severity.HIGH: (Decimal("0.014"), Decimal(5)),
+    Severity.MEDIUM: (Decimal("0.0028"), Decimal("0.5")),
+    Severity.LOW: (Decimal("0.0003"), Decimal("0.05")),
+}
+STARTING_SOURCE = (
+    "Assumption, 22 Nov 2026: 50 USD a failure at critical, a tenth at each step down; an engineer "
+    "at 100 USD/h waits at critical, half of one at high, a tenth, a hundredth."
+)
+
+# The local provider as a candidate: it costs nothing, and is asked when nobody else is left.
+LOCAL = Candidate(
+    model="local",
+    base_id="local",
+    service="local",
+    region="",
+    reach="local",
+    capabilities={"json_schema": True},
+    cost_nano_usd=0,
+)
+
+# Of each model at most this many calls count, of all at most so many: a bounded look at the ledger.
+_RECENT_CALLS = 200
+_LOOKED_AT = 2000
+# The weight of the newest answer in the mean length of answers.
+_NEWEST = 0.1
+_IDS_AT_ONCE = 500
+# Ends that say nothing of the model: our own doing, or nobody there to see.
+_NOT_ITS_DOING = (Outcome.REFUSED, Outcome.BLOCKED, Outcome.ABANDONED, Outcome.LOST)
+
+
+# --- Weights -----------------------------------------------------------------------------------
+
+
+def ensure_weights() -> None:
+    """Severities without weights get those to start with."""
+    known = set(RouteWeights.objects.values_list("severity", flat=True))
+    RouteWeights.objects.bulk_create(
+        RouteWeights(
+            severity=severity,
+            usd_per_second=usd_per_second,
+            usd_per_failure=usd_per_failure,
+            source=STARTING_SOURCE,
+            set_by="release",
+            set_at=now(),
+        )
+        for severity, (usd_per_second, usd_per_failure) in STARTING_WEIGHTS.items()
+        if severity not in known
+    )
+
+
+def set_weights(
+    severity: Severity,
+    *,
+    usd_per_second: Decimal,
+    usd_per_failure: Decimal,
+    source: str,
+    by: object,
+    at: datetime | None = None,
+) -> RouteWeights:
+    """Set what waiting and failing are worth from now on; the row before stays as history."""
+    with transaction.atomic():
+        row = RouteWeights.objects.create(
+            severity=severity,
+            usd_per_second=usd_per_second,
+            usd_per_failure=usd_per_failure,
+            source=source[:200],
+            set_by=str(by)[:120],
+            set_at=at or now(),
+        )
+        audit.record(
+            "route.weigh",
+            actor=by,
+            target=f"severity:{severity}",
+            detail={
+                "usd_per_second": str(usd_per_second),
+                "usd_per_failure": str(usd_per_failure),
+                "source": source,
+            },
+        )
+    return row
+
+
+def weights(severity: str) -> Weights:
+    """The weights in force.
+
+    Raises:
+        RouteWeights.DoesNotExist: there is no such severity.
+    """
+    row = RouteWeights.objects.current().get(severity=severity)
+    return Weights(
+        usd_per_second=float(row.usd_per_second), usd_per_failure=float(row.usd_per_failure)
+    )
+
+
+# --- A decision --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """A choice and the row that keeps it. `decision` is the id the ledger notes with each call."""
+
+    decision: int
+    choice: Choice
+
+
+def decide(
+    request: Request,
+    *,
+    regions: Sequence[str],
+    residency: Residency,
+    level: Level,
+    local: Candidate | None = LOCAL,
+    incident: int | None = None,
+    run: str = "",
+    at: datetime | None = None,
+) -> Route:
+    """Choose whom to ask and keep why. `regions` are those we call from, home first."""
+    at = at or now()
+    rates = prices.in_force()
+    offered = candidates(request, regions=regions, rates=rates, at=at)
+    weighed = weights(request.severity)
+    choice = router.choose(
+        [*offered, local] if local else offered,
+        request,
+        level=level,
+        residency=residency,
+        weights=weighed,
+    )
+    first = choice.cascade[0] if choice.cascade else None
+    row = RouteDecision.objects.create(
+        at=at,
+        task=request.task,
+        severity=request.severity,
+        level=level,
+        incident_number=incident,
+        run_ref=run,
+        input_tokens=request.input_tokens,
+        max_tokens=request.max_tokens,
+        residency=asdict(residency),
+        weights=asdict(weighed),
+        price_version=rates.version if rates else "",
+        candidates=_considered(choice),
+        chosen=first.model if first else "",
+        chosen_region=first.region if first else "",
+        top=choice.top.model if choice.top else "",
+        top_region=choice.top.region if choice.top else "",
+        reason=choice.reason,
+    )
+    return Route(decision=row.pk, choice=choice)
+
+
+def candidates(
+    request: Request, *, regions: Sequence[str], rates: pricing.PriceList | None, at: datetime
+) -> list[Candidate]:
+    """Every model of the catalogue under every id and in every region where we can call it."""
+    known = _known(request.task)
+    places = [(model, region) for model in known.models for region in _places(model, regions)]
+    if not places:
+        return []
+    targets = [
+        Target(service=model.service, model=model.model_id, region=region)
+        for model, region in places
+    ]
+    conditions = breakers().look(targets)
+    found = []
+    for (model, region), target in zip(places, targets, strict=True):
+        name = pricing.parse(model.model_id)
+        expected = min(known.lengths.get(model.model_id, request.max_tokens), request.max_tokens)
+        cost = _expected_cost(request.input_tokens, expected, model, region, rates, at)
+        condition = conditions[target]
+        found.append(
+            Candidate(
+                model=model.model_id,
+                base_id=model.base_id,
+                service=model.service,
+                region=region,
+                reach=name.scope,
+                geography=name.geography,
+                family=model.family,
+                version=model.version,
+                capabilities=model.capabilities,
+                context_tokens=model.context_tokens,
+                max_output=model.max_output,
+                lifecycle=model.lifecycle_at(at),
+                onboarding=model.onboarding,
+                cost_nano_usd=cost.nano_usd,
+                cost_reason=cost.reason,
+                blocked=f"{condition.state}, {condition.reason}" if condition.is_open else "",
+                statistics=known.statistics.get((model.model_id, region), Statistics()),
+                posterior=known.posteriors.get(model.base_id, Posterior()),
+            )
+        )
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What a choice for a task is made from, as it was when it was read."""
+
+    models: list[CatalogueModel]
+    statistics: dict[tuple[str, str], Statistics]
+    lengths: dict[str, int]
+    posteriors: dict[str, Posterior]
+    read_at: float
+
+
+_read: dict[str, _Known] = {}
+
+
+def _known(task: str) -> _Known:
+    """Read anew when it is older than `AWSAI_ROUTES_FRESH`: hundreds of calls move it by little."""
+    known = _read.get(task)
+    if known and monotonic() - known.read_at < settings.AWSAI_ROUTES_FRESH.total_seconds():
+        return known
+    recent = recent_calls()
+    _read[task] = _Known(
+        models=list(CatalogueModel.objects.routable()),
+        statistics=statistics(recent),
+        lengths=output_tokens(task, recent),
+        posteriors=posteriors(task),
+        read_at=monotonic(),
+    )
+    return _read[task]
+
+
+def _places(model: CatalogueModel, regions: Sequence[str]) -> list[str]:
+    """Our regions that serve the model. Before the first sync that is not known: home is tried."""
+    if model.regions:
+        return [region for region in regions if region in model.regions]
+    geography = pricing.parse(model.model_id).geography
+    return [region for region in regions[:1] if not geography or router.lies_in(region, geography)]
+
+
+def _expected_cost(
+    input_tokens: int,
+    output_tokens: int,
+    model: CatalogueModel,
+    region: str,
+    rates: pricing.PriceList | None,
+    at: datetime,
+) -> pricing.Cost:
+    if rates is None:
+        return pricing.Cost(
+            nano_usd=None, version="", confidence=None, reason="No list of prices is in force."
+        )
+    usage = Usage(tokens={"input": input_tokens, "output": output_tokens}, confidence="estimated")
+    return pricing.cost(
+        usage, service=model.service, model=model.model_id, region=region, at=at, rates=rates
+    )
+
+
+def _considered(choice: Choice) -> list[dict[str, Any]]:
+    """The candidates as the decision keeps them: the cascade first, the rejected last."""
+    order = {one.key: place for place, one in enumerate(choice.cascade, 1)}
+    admitted = sorted(choice.admitted, key=lambda one: order.get(one.key, len(order) + 1))
+    rows = [(one, "") for one in admitted]
+    rows += [(rejected.candidate, rejected.reason) for rejected in choice.rejected]
+    return [
+        {
+            "model": one.model,
+            "service": one.service,
+            "region": one.region,
+            "reach": one.reach,
+            "order": order.get(one.key),
+            "rejected": reason,
+            "cost_nano_usd": one.cost_nano_usd,
+            "score": _score(choice, one),
+            "calls": one.statistics.calls,
+            "failures": one.statistics.failures,
+            "p95_ms": one.statistics.p95_ms,
+            "good": one.posterior.good,
+            "bad": one.posterior.bad,
+        }
+        for one, reason in rows
+    ]
+
+
+def _score(choice: Choice, candidate: Candidate) -> dict[str, Any] | None:
+    score = choice.scores.get(candidate.key)
+    if score is None:
+        return None
+    return {**asdict(score), "total_usd": score.total_usd, "assumed": list(score.assumed)}
+
+
+# --- What the ledger and the outcomes say ------------------------------------------------------
+
+
+def report_outcome(
+    decision: int,
+    *,
+    model: str,
+    kind: OutcomeKind,
+    is_good: bool,
+    at: datetime | None = None,
+) -> RouteOutcome:
+    """Say how an answer turned out; said twice of the same check, the last word counts.
+
+    Raises:
+        RouteDecision.DoesNotExist: there is no such decision.
+    """
+    task = RouteDecision.objects.values_list("task", flat=True).get(pk=decision)
+    outcome, _ = RouteOutcome.objects.update_or_create(
+        decision_id=decision,
+        model=model,
+        kind=kind,
+        defaults={"task": task, "is_good": is_good, "at": at or now()},
+    )
+    return outcome
+
+
+def posteriors(task: str) -> dict[str, Posterior]:
+    """What is known of each model at a task, by base id: a profile does not change the answer."""
+    counted: dict[str, Posterior] = {}
+    rows = RouteOutcome.objects.filter(task=task).values_list("model")
+    for model, good, bad in rows.annotate(
+        good=Count("pk", filter=Q(is_good=True)), bad=Count("pk", filter=Q(is_good=False))
+    ).order_by("model"):
+        base_id = pricing.parse(model).base_id
+        before = counted.get(base_id, Posterior())
+        counted[base_id] = Posterior(good=before.good + good, bad=before.bad + bad)
+    return counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerCall:
+    """What routing reads of a row of the ledger."""
+
+    service: str
+    provider: str
+    model: str
+    region: str
+    decision: int | None
+    outcome: str
+    tokens: Mapping[str, int]
+    latency_ms: int | None
+    started_at: datetime
+
+
+def recent_calls() -> list[LedgerCall]:
+    """The last calls by the configured provider, the newest first: a bounded look at the ledger."""
+    rows = AwsCall.objects.filter(provider=settings.AWSAI_PROVIDER).order_by("-sequence")
+    return [_ledger_call(row) for row in rows[:_LOOKED_AT]]
+
+
+def calls_of(decisions: Iterable[int]) -> dict[int, list[LedgerCall]]:
+    """The calls that followed each decision, in their order; decisions without calls are left out."""
+    found: dict[int, list[LedgerCall]] = defaultdict(list)
+    ids = list(decisions)
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        some = ids[start : start + _IDS_AT_ONCE]
+        for row in AwsCall.objects.filter(route_decision__in=some).order_by("sequence"):
+            if row.route_decision is not None:
+                found[row.route_decision].append(_ledger_call(row))
+    return found
+
+
+def _ledger_call(row: AwsCall) -> LedgerCall:
+    return LedgerCall(
+        service=row.service,
+        provider=row.provider,
+        # A call that failed was answered by no model.
+        model=row.model_invoked or row.model_requested,
+        region=row.region,
+        decision=row.route_decision,
+        outcome=row.outcome,
+        tokens=row.tokens,
+        latency_ms=row.latency_ms,
+        started_at=row.started_at,
+    )
+
+
+def statistics(recent: Iterable[LedgerCall]) -> dict[tuple[str, str], Statistics]:
+    """Of each model and region, what its last 200 calls say; `recent` has the newest first."""
+    calls: dict[tuple[str, str], list[LedgerCall]] = defaultdict(list)
+    for call in recent:
+        known = calls[call.model, call.region]
+        if call.outcome not in _NOT_ITS_DOING and len(known) < _RECENT_CALLS:
+            known.append(call)
+    return {target: _statistics(known) for target, known in calls.items() if known}
+
+
+def _statistics(calls: Sequence[LedgerCall]) -> Statistics:
+    latencies = sorted(
+        call.latency_ms
+        for call in calls
+        if call.outcome == Outcome.SUCCEEDED and call.latency_ms is not None
+    )
+    return Statistics(
+        calls=len(calls),
+        failures=sum(call.outcome != Outcome.SUCCEEDED for call in calls),
+        p95_ms=float(latencies[math.ceil(0.95 * len(latencies)) - 1]) if latencies else None,
+    )
+
+
+def output_tokens(task: str, recent: Sequence[LedgerCall]) -> dict[str, int]:
+    """How long each model's answers to a task are: the mean of the last, the newest weighing most."""
+    decided = {call.decision for call in recent if call.decision is not None}
+    ours = set(RouteDecision.objects.filter(pk__in=decided, task=task).values_list("pk", flat=True))
+    means: dict[str, float] = {}
+    for call in reversed(recent):
+        length = call.tokens.get("output")
+        if call.decision in ours and call.outcome == Outcome.SUCCEEDED and length:
+            mean = means.setdefault(call.model, float(length))
+            means[call.model] = mean + _NEWEST * (length - mean)
+    return {model: math.ceil(mean) for model, mean in means.items()}
