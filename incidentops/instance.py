@@ -91,6 +91,14 @@ def embedded_server(var: Path) -> tuple[Child, str]:
     return Child(name="redis", command=command, environ=os.environ), url
 
 
+def aws_emulator(address: Path, environ: dict[str, str]) -> Child:
+    """The emulator of the AI services; its URL is left at `address`, where clients look for it."""
+    port = embedded.free_port()
+    address.write_text(f"http://127.0.0.1:{port}")
+    command = [sys.executable, "manage.py", "aws_emulator", "--port", str(port)]
+    return Child(name="aws-emulator", command=command, environ=environ)
+
+
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -93,6 +93,8 @@ async def _start_children(
         server, environ["REDIS_URL"] = instance.embedded_server(settings.VAR)
         supervisor.start(server)
         await asyncio.to_thread(instance.wait_for_redis, environ["REDIS_URL"])
+    if settings.AWSAI_PROVIDER == "emulator" and not settings.AWS_EMULATOR_URL:
+        supervisor.start(instance.aws_emulator(settings.AWS_EMULATOR_ADDRESS, environ))
     server_name = environment.read_choice("IOP_SERVER", ("daphne", "uvicorn"))
     for number in range(1, environment.read_int("IOP_WEB_PROCESSES") + 1):
         supervisor.start(

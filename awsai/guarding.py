@@ -1,0 +1,112 @@
+"""What may be asked and what may be said: no question and no answer passes unguarded.
+
+The local rules come first, so that no secret leaves this installation; then the guardrail of the
+account, where one is configured. A guardrail that gives no verdict forbids the models it guards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from django.conf import settings
+
+from awsai.ports import Answer, Assessment, CallFailed, Guard, Passage, Question, Trouble
+from awsai.providers import provider
+from awsai.schemas import parsed
+
+BLOCKED = "Guard"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guarded:
+    """The question as it may be asked; of the local provider alone when `is_closed`."""
+
+    question: Question
+    notes: tuple[str, ...] = ()
+    is_closed: bool = False
+
+
+def guard_question(question: Question) -> Guarded:
+    """Mask what must not be seen.
+
+    Raises:
+        CallFailed: BLOCKED, the question may not be asked of anybody.
+    """
+    passages, notes = _checked(provider("local").guard(), question.passages)
+    guarded = Guarded(question=replace(question, passages=passages), notes=notes)
+    if not _has_guardrail():
+        return guarded
+    try:
+        passages, more = _checked(provider().guard(), passages)
+    except CallFailed as failed:
+        if failed.code == BLOCKED:
+            raise
+        why = f"The guardrail gave no verdict ({failed}): no model may be asked."
+        return replace(guarded, notes=(*notes, why), is_closed=True)
+    return Guarded(question=replace(question, passages=passages), notes=(*notes, *more))
+
+
+def guard_answer(answer: Answer) -> Answer:
+    """Mask what must not be told.
+
+    Raises:
+        CallFailed: BLOCKED, it may not be told; else the guardrail gave no verdict, with its trouble.
+    """
+    guards = [provider("local").guard()]
+    if answer.served.provider != "local" and _has_guardrail():
+        guards.append(provider().guard())
+    text = answer.text
+    for guard in guards:
+        text = _allowed(guard.check(text, direction="output"), "answer").text
+    if text == answer.text:
+        return answer
+    data = None if answer.data is None else parsed(text)
+    return replace(answer, text=text, data=data)
+
+
+def may_stream(*, is_local: bool) -> bool:
+    """Whether words may be shown before the whole answer was guarded.
+
+    Local answers quote guarded passages; models are guarded on the way by the account's guardrail.
+    """
+    return is_local or _has_guardrail()
+
+
+def _has_guardrail() -> bool:
+    return settings.AWSAI_PROVIDER != "local" and bool(settings.AWS_GUARDRAIL_ID)
+
+
+def _checked(
+    guard: Guard, passages: Sequence[Passage]
+) -> tuple[tuple[Passage, ...], tuple[str, ...]]:
+    """The passages as the guard lets them through, checked in one call, and what it masked."""
+    if not passages:
+        return (), ()
+    mark = _mark(passages)
+    joined = "".join(f"{mark}\n{passage.text}\n" for passage in passages)
+    assessment = _allowed(guard.check(joined, direction="input"), "question")
+    texts = re.split(rf"^{re.escape(mark)}\n", assessment.text, flags=re.MULTILINE)[1:]
+    if len(texts) != len(passages):
+        raise CallFailed(Trouble.BLOCKED, "The guard lost a passage.", code=BLOCKED)
+    kept = tuple(
+        replace(passage, text=text.removesuffix("\n"))
+        for passage, text in zip(passages, texts, strict=True)
+    )
+    found = ", ".join(assessment.reasons)
+    return kept, ((f"The guard found {found} in the evidence.",) if found else ())
+
+
+def _mark(passages: Sequence[Passage]) -> str:
+    """A line that no passage contains, since it is made from all of them."""
+    content = "\x00".join(f"{passage.id}\x00{passage.text}" for passage in passages)
+    return f"[passage {hashlib.sha256(content.encode('utf-8', 'replace')).hexdigest()[:16]}]"
+
+
+def _allowed(assessment: Assessment, what: str) -> Assessment:
+    if not assessment.is_allowed:
+        why = ", ".join(assessment.reasons) or "no reason given"
+        raise CallFailed(Trouble.BLOCKED, f"The guard forbids the {what}: {why}.", code=BLOCKED)
+    return assessment
