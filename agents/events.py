@@ -49,6 +49,18 @@ class AgentStateChanged(_ResponseEvent):
 
 @register
 @dataclass(frozen=True, kw_only=True)
+class WordsWritten(_ResponseEvent):
+    """`text` is all that was written so far in this run; `version` counts the messages of it."""
+
+    type: ClassVar[str] = "agent.words"
+    run: int
+    agent: str
+    phase: str
+    text: str
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
 class EvidenceAdded(_ResponseEvent):
     """`evidence` are rows as the API shows them, without their plotted points."""
 

@@ -14,7 +14,7 @@ from typing import Any
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import transaction
 
-from agents import cases, consensus, roster, streams, voting
+from agents import cases, consensus, dictation, roster, streams, voting
 from agents.case import NO_ACTION, Case, Finding, Proposal
 from agents.claims import Claim, Heartbeat, renew
 from agents.findings import Grounded, ground
@@ -115,9 +115,24 @@ def _ask(claim: Claim, agent: Agent, case: Case, question: Callable[[Case], Find
         # Whatever a specialist does wrong, the response goes on and shows it.
         log.exception("%s failed in %s", agent, claim.phase_run)
         return Report(agent=agent, state=AgentState.ERROR, error=_brief(error))
+    finding = _in_words(claim, case, finding)
     known = Evidence.objects.filter(response=claim.response).values_list("pk", flat=True)
     grounded = ground(finding, response_id=claim.response.pk, known=set(known))
     return Report(agent=agent, state=AgentState.COMPLETED, grounded=grounded)
+
+
+def _in_words(claim: Claim, case: Case, finding: Finding) -> Finding:
+    """The finding as a provider puts it, shown while it is written; as it was when none can."""
+    writer = roster.writer()
+    if not writer.is_writer(finding.agent):
+        return finding
+    report_state(claim, Agent(finding.agent), AgentState.PROCESSING)
+    try:
+        return writer.worded(case, finding, on_piece=dictation.Dictation(claim, finding.agent))
+    except Exception:
+        # Whatever goes wrong with the words, what was found stands without them.
+        log.exception("%s could not be put into words", claim.phase_run)
+        return finding
 
 
 def report_state(claim: Claim, agent: Agent, state: AgentState) -> None:

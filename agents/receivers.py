@@ -10,8 +10,8 @@ from typing import Any
 
 from celery.signals import heartbeat_sent
 
-from agents import swarm, wakeups
-from incidentops.incidents.events import IncidentOpened, IncidentUpdated
+from agents import swarm, tasks, wakeups
+from incidentops.incidents.events import IncidentOpened, IncidentResolved, IncidentUpdated
 from incidentops.incidents.models import Status
 from incidentops.realtime.events import receives
 
@@ -29,6 +29,12 @@ def follow(event: IncidentUpdated) -> None:
         swarm.end(event.number, f"merged into #{event.incident['merged_into']}")
     elif event.change in ("incident.severity", "incident.merged"):
         swarm.set_urgency(event.number)
+
+
+@receives(IncidentResolved)
+def learn(event: IncidentResolved) -> None:
+    """A broker that is away fails this receiver, and the outbox calls it again later."""
+    tasks.learn.apply_async(args=(event.number,), retry=False)
 
 
 @heartbeat_sent.connect

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -30,9 +31,23 @@ class Forecaster(Specialist, Protocol):
     def outlook(self, case: Case, proposals: tuple[Proposal, ...]) -> dict[str, dict[str, Any]]: ...
 
 
+class Writer(Protocol):
+    """Puts findings into words; `on_piece` is given them as they come, "" when they begin anew."""
+
+    def is_writer(self, agent: str) -> bool: ...
+
+    def worded(
+        self, case: Case, finding: Finding, *, on_piece: Callable[[str], None]
+    ) -> Finding: ...
+
+
 def specialist(agent: str) -> Specialist:
     """The module of that name in the package of specialists."""
     return cast("Specialist", import_module(f"{settings.SPECIALISTS}.{agent}"))
+
+
+def writer() -> Writer:
+    return cast("Writer", specialist("writing"))
 
 
 def detection() -> Detective:

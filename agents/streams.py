@@ -15,6 +15,7 @@ from agents.events import (
     DecisionMade,
     EvidenceAdded,
     PhaseChanged,
+    WordsWritten,
 )
 from agents.models import (
     AgentRun,
@@ -106,6 +107,20 @@ def evidence_added(response: Response, run: AgentRun, rows: list[dict[str, Any]]
             phase=run.phase,
             evidence=rows,
             finding=run.finding or {},
+        )
+    )
+
+
+def words_written(response: Response, run: AgentRun, *, text: str, version: int) -> None:
+    """Tell of an answer that is still being written; the finding that follows replaces it."""
+    outbox.publish(
+        WordsWritten(
+            **_about(response),
+            version=version,
+            run=run.pk,
+            agent=run.agent,
+            phase=run.phase,
+            text=text,
         )
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from agents import swarm
+from agents import lessons, swarm
 
 
 @shared_task
@@ -15,3 +15,8 @@ def advance() -> None:
 @shared_task
 def reap() -> None:
     swarm.reap()
+
+
+@shared_task
+def learn(number: int) -> None:
+    lessons.learn(number)

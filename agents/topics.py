@@ -12,6 +12,7 @@ from agents.events import (
     DecisionMade,
     EvidenceAdded,
     PhaseChanged,
+    WordsWritten,
 )
 from agents.models import Response, ResponseState
 from agents.record import agent_states, headline, in_order, phase_row, response_record
@@ -109,7 +110,7 @@ contribute(
         topic="incident",
         key="response",
         snapshot=one,
-        events=(*_STEPS, AgentStateChanged),
+        events=(*_STEPS, AgentStateChanged, WordsWritten),
         names=_incident,
     )
 )

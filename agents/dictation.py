@@ -1,0 +1,52 @@
+"""Show words while they are written: often enough to read along, never faster than people are told."""
+
+from __future__ import annotations
+
+import re
+from time import monotonic
+
+from django.db import transaction
+
+from agents import streams
+from agents.claims import Claim
+
+# What is written meanwhile waits and travels with the next message: a slow reader costs nothing.
+EVERY_SECONDS = 0.25
+MOST_SHOWN = 4000
+# The values of "text" in a JSON document, the last of which may not have ended yet.
+_TEXTS = re.compile(r'"text"\s*:\s*"((?:[^"\\]|\\.)*)')
+_ESCAPES = {"\\n": " ", "\\t": " ", '\\"': '"', "\\\\": "\\"}
+
+
+class Dictation:
+    """Takes pieces of an answer; "" begins anew."""
+
+    def __init__(self, claim: Claim, agent: str) -> None:
+        self._claim, self._agent = claim, agent
+        self._written, self._version, self._told_at = "", 0, 0.0
+
+    def __call__(self, piece: str) -> None:
+        self._written = self._written + piece if piece else ""
+        if monotonic() - self._told_at >= EVERY_SECONDS:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told_at = monotonic()
+        self._version += 1
+        with transaction.atomic():
+            streams.words_written(
+                self._claim.response,
+                self._claim.runs[self._agent],
+                text=readable(self._written)[:MOST_SHOWN],
+                version=self._version,
+            )
+
+
+def readable(written: str) -> str:
+    """The sentences in a part of a JSON answer; a text that is no JSON as it is."""
+    if not written.lstrip().startswith("{"):
+        return written
+    sentences = _TEXTS.findall(written)
+    return " ".join(
+        re.sub(r"\\.", lambda found: _ESCAPES.get(found[0], ""), sentence) for sentence in sentences
+    )
