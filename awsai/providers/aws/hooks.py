@@ -99,6 +99,8 @@ class LedgerHooks:
             region=self._client.meta.region_name or "",
         )
         context[_CALL] = Call(entry=entry, operation=model.name, parameters=parameters)
+        # Sent with every attempt, so that what a killed process asked can be told from outside.
+        context.setdefault("retries", {})["invocation-id"] = str(entry.intent.pk)
 
     def _begin(self, request: Any, **_: Any) -> None:
         call: Call | None = request.context.get(_CALL)
