@@ -1,4 +1,4 @@
-"""What happens in the ledger."""
+"""What happens in the ledger and to the services behind it."""
 
 from __future__ import annotations
 
@@ -16,3 +16,12 @@ class AwsCallRecorded(Event):
     type: ClassVar[str] = "awsai.call"
     incident: int | None
     call: dict[str, Any]
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class ServiceHealthChanged(Event):
+    """The AI services as they now are; `version` is the second since 1970 in which they were read."""
+
+    type: ClassVar[str] = "awsai.health"
+    services: list[dict[str, Any]]

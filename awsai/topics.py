@@ -1,10 +1,11 @@
-"""What `/transparency` shows of the ledger."""
+"""What `/transparency` shows of the ledger and of the services."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from awsai.events import AwsCallRecorded
+from awsai import health
+from awsai.events import AwsCallRecorded, ServiceHealthChanged
 from awsai.ledger import call_record
 from awsai.models import AwsCall
 from incidentops.realtime.topics import Part, contribute
@@ -18,3 +19,11 @@ def _newest(topic: str) -> list[dict[str, Any]]:
 
 
 contribute(Part(topic="transparency", key="calls", snapshot=_newest, events=(AwsCallRecorded,)))
+contribute(
+    Part(
+        topic="transparency",
+        key="services",
+        snapshot=lambda _: health.facts(),
+        events=(ServiceHealthChanged,),
+    )
+)

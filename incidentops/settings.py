@@ -6,6 +6,7 @@ Everything that varies between instances is a variable of `environment.REGISTRY`
 from __future__ import annotations
 
 import logging
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,9 @@ CELERY_TASK_ROUTES = {
     "incidentops.realtime.tasks.*": {"queue": "intake"},
     "agents.tasks.*": {"queue": "agents"},
     "metrics.tasks.*": {"queue": "reports"},
+    # Many answers of AWS, one after the other: they must not keep sweeps waiting.
+    "awsai.tasks.sync_catalogue": {"queue": "reports"},
+    "awsai.tasks.refresh_prices": {"queue": "reports"},
 }
 CELERY_BEAT_SCHEDULER = "incidentops.health.scheduler:LivingScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
@@ -244,6 +248,11 @@ CELERY_BEAT_SCHEDULE = {
     "telemetry-prune": _every(600, "incidentops.telemetry.tasks.prune"),
     "kpi-refresh": _every(30, "metrics.tasks.refresh"),
     "health-bulletin": _every(10, "incidentops.health.tasks.publish"),
+    "ai-health": _every(10, "awsai.tasks.publish_health"),
+    "ai-reconcile": _every(60, "awsai.tasks.reconcile"),
+    "ai-payload-prune": _every(3600, "awsai.tasks.forget_payloads"),
+    "ai-catalogue-sync": _every(86_400, "awsai.tasks.sync_catalogue"),
+    "ai-price-refresh": _every(7 * 86_400, "awsai.tasks.refresh_prices"),
 }
 
 # --- Access -----------------------------------------------------------------------------------
@@ -341,6 +350,10 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "ServiceKindEnum": "incidentops.telemetry.models.Service.Kind",
         "ChangeKindEnum": "incidentops.telemetry.models.Change.Kind",
         "SourceKindEnum": "incidentops.incidents.models.Source.Kind",
+        "BudgetScopeEnum": "awsai.models.budgets.BudgetScope",
+        "ModelScopeEnum": "awsai.models.prices.Scope",
+        "RouteOutcomeKindEnum": "awsai.models.routes.OutcomeKind",
+        "KnowledgeKindEnum": "awsai.models.knowledge.KnowledgeKind",
     },
 }
 
@@ -356,7 +369,13 @@ AWSAI_PROVIDER = environment.read_choice("IOP_AWSAI", ("local", "emulator", "aws
 AWSAI_CALL_LIMIT = timedelta(
     seconds=min(environment.read_int("IOP_AWS_CALL_SECONDS"), CELERY_TASK_SOFT_TIME_LIMIT - 30)
 )
-AWS_REGION = environment.read("IOP_AWS_REGION")
+# The SDK's own variables, so that what is routed by region is what is called.
+AWS_REGION = (
+    environment.read("IOP_AWS_REGION")
+    or os.environ.get("AWS_REGION")
+    or os.environ.get("AWS_DEFAULT_REGION")
+    or ("us-east-1" if AWSAI_PROVIDER == "emulator" else "")
+)
 AWSAI_RESIDENCY = environment.read_choice(
     "IOP_AWSAI_RESIDENCY", ("global", "in-region", "us", "eu", "jp", "au", "apac")
 )

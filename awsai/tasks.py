@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import logging
+
+from celery import shared_task
+
+from awsai import health, payloads, reconciliation, refresh
+from awsai.ports import CallFailed
+
+log = logging.getLogger(__name__)
+
+
+@shared_task
+def reconcile() -> None:
+    reconciliation.reconcile()
+
+
+@shared_task
+def publish_health() -> None:
+    health.publish()
+
+
+@shared_task
+def forget_payloads() -> None:
+    payloads.forget_expired()
+
+
+@shared_task
+def sync_catalogue() -> None:
+    if not refresh.is_possible():
+        return
+    try:
+        refresh.sync_catalogue()
+    except CallFailed as failed:
+        # Tomorrow is another day; until then the catalogue is as old as it says.
+        log.warning("The catalogue was not synced: %s", failed)
+
+
+@shared_task
+def refresh_prices() -> None:
+    if not refresh.is_possible():
+        return
+    try:
+        refresh.draft_prices()
+    except CallFailed as failed:
+        log.warning("No prices were fetched: %s", failed)
