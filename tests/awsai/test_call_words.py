@@ -11,6 +11,7 @@ from awsai import ledger, payloads
 from awsai.models import AwsCall, AwsCallPayload, Outcome
 from awsai.purpose import serving
 from incidentops.access.models import AuditEntry
+from tests.factories import make_token
 
 pytestmark = pytest.mark.django_db
 
@@ -38,6 +39,19 @@ def test_kept_words_are_sealed_and_reading_them_is_on_record(settings):
     assert payloads.read(made, by="auditor") == WORDS
     entry = AuditEntry.objects.get(action="ledger.words_read")
     assert (entry.actor, entry.target) == ("auditor", f"call:{made.sequence}")
+
+
+def test_an_auditor_reads_them_through_the_api_and_a_responder_does_not(client, settings):
+    settings.AWSAI_KEEP_WORDS_DAYS = 7
+    path = f"/api/v1/awsai/calls/{call().sequence}/words/"
+
+    def get(role: str):
+        return client.get(path, headers={"Authorization": f"Bearer {make_token(role)}"})
+
+    assert get("responder").status_code == 403
+    assert get("auditor").json() == {"words": WORDS}
+    AwsCallPayload.objects.all().delete()
+    assert get("auditor").status_code == 404
 
 
 def test_words_that_were_not_kept_cannot_be_read():

@@ -78,5 +78,12 @@ ROUTES: dict[str, str] = {
     "awsai-summary": "GET dashboard.view",
     "awsai-services": "GET dashboard.view",
     "awsai-prices": "GET dashboard.view",
+    "awsai-call-otel": "GET ledger.view",
+    "awsai-call-words": "GET audit.view",
+    "awsai-budgets": "GET dashboard.view, PUT budget.write",
+    "awsai-routes": "GET ledger.view",
+    "awsai-models": "GET dashboard.view",
+    "knowledge": "GET inventory.view, POST incident.respond",
+    "knowledge-document": "GET inventory.view, DELETE incident.respond",
     "kpis": "GET kpi.view",
 }
