@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import re2
@@ -43,6 +43,7 @@ class _Form:
 def find(text: str, kinds: Iterable[str] = ALL) -> tuple[Span, ...]:
     """Spans that do not overlap, in order; of two that would, the one of the stricter form stands.
 
+    A secret around another takes its surroundings with it: `password=…` may hold a key in its middle.
     The score is 1 where a check digit or a fixed form confirmed the find, else 0.5: it looks so.
     """
     text, wanted = encodable(text), frozenset(kinds)
@@ -52,10 +53,26 @@ def find(text: str, kinds: Iterable[str] = ALL) -> tuple[Span, ...]:
         if form.kind not in wanted:
             continue
         for span in _spans(form, text):
-            if not any(is_taken[span.begin : span.end]):
+            if form.kind in SECRETS or not any(is_taken[span.begin : span.end]):
                 is_taken[span.begin : span.end] = b"\x01" * (span.end - span.begin)
                 found.append(span)
-    return tuple(sorted(found, key=lambda span: span.begin))
+    return _apart(found, text)
+
+
+def _apart(found: list[Span], text: str) -> tuple[Span, ...]:
+    """The spans in order, those that overlap as one, of the kind that was found first."""
+    rank = {id(span): place for place, span in enumerate(found)}
+    joined: list[Span] = []
+    for span in sorted(found, key=lambda span: span.begin):
+        last = joined[-1] if joined else None
+        if last is None or span.begin >= last.end:
+            joined.append(span)
+            continue
+        stricter = min(last, span, key=lambda one: rank[id(one)])
+        end = max(last.end, span.end)
+        joined[-1] = replace(stricter, begin=last.begin, end=end, text=text[last.begin : end])
+        rank[id(joined[-1])] = rank[id(stricter)]
+    return tuple(joined)
 
 
 def masked(text: str, spans: Iterable[Span]) -> str:

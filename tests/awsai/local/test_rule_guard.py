@@ -79,6 +79,15 @@ def test_a_check_digit_completes_any_number_in_one_way(number):
     assert sum(sensitive.luhn(f"{number}{digit}") for digit in range(10)) == 1
 
 
+def test_a_secret_within_a_secret_leaves_nothing_of_either():
+    key = "AKIAIOSFODNN7EXAMPLE"
+    text = masked(f"password=hunter2-{key}-more then")
+    assert "hunter2" not in text
+    assert "more" not in text
+    assert text.startswith("password={")
+    assert text.endswith("} then")
+
+
 def test_addresses_are_masked_only_when_asked():
     assert masked("10.0.0.1", GUARD) == "10.0.0.1"
 
