@@ -88,7 +88,10 @@ def load(response: Response) -> Case:
         *_alerts_own_series(rows, since=began - LOOKBACK, until=at, missing=missing),
         *_pushed_series(near, since=began - LOOKBACK, until=at),
     )
-    decision = Decision.objects.filter(response=response).first()
+    # Before the candidates are frozen there is nothing to read of a vote.
+    is_voted_on = response.epoch is not None
+    candidates = response.candidates.order_by("digest") if is_voted_on else ()
+    decision = Decision.objects.filter(response=response).first() if is_voted_on else None
     return Case(
         response_id=response.pk,
         at=at,
@@ -101,9 +104,9 @@ def load(response: Response) -> Case:
         past=_past(incident, alerts),
         findings=_findings(response),
         missing=tuple(missing),
-        candidates=tuple(_proposal(c.content) for c in response.candidates.order_by("digest")),
+        candidates=tuple(_proposal(candidate.content) for candidate in candidates),
         decision=_decision(decision) if decision else None,
-        state=Response.objects.values_list("state", flat=True).get(pk=response.pk),
+        state=response.state,
     )
 
 

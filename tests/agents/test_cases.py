@@ -221,6 +221,7 @@ def test_the_decision_comes_with_its_plan_and_its_endorsers():
         },
     )
 
+    response.epoch = 1
     case = cases.load(response)
 
     assert case.candidates == (restart,)
