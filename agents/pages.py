@@ -6,15 +6,16 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.db.models import Count, Sum
 from django.forms import IntegerField
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.timezone import now
 
 from agents import approvals
 from agents.models import Approval
 from agents.record import approval_row
 from awsai.models import AwsCall
+from awsai.topics import sums
 from incidentops.access.permissions import requires, writing
 from incidentops.realtime import topics
 
@@ -30,7 +31,8 @@ def transparency(request: HttpRequest) -> HttpResponse:
         except LookupError as error:
             raise Http404(str(error)) from None
         context["number"] = number
-    context["ledger"] = ledger()
+    # The whole ledger is added up once a page, not with each of its events.
+    context |= {"services": sums(AwsCall.objects.all(), "service", "provider"), "at": now()}
     return render(request, "agents/transparency.html", context)
 
 
@@ -43,16 +45,6 @@ def _chosen(request: HttpRequest, responses: list[dict[str, Any]]) -> int | None
     except ValidationError as error:
         raise Http404("There is no such incident.") from error
     return number
-
-
-def ledger() -> list[dict[str, Any]]:
-    """What the ledger of AI calls adds up to, by service and provider."""
-    rows = (
-        AwsCall.objects.order_by("service", "provider")
-        .values("service", "provider")
-        .annotate(calls=Count("pk"), billed=Sum("nano_usd"), list_price=Sum("list_price_nano_usd"))
-    )
-    return [dict(row) for row in rows]
 
 
 @requires("approval.view")

@@ -55,6 +55,20 @@ def spoken(response: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 @register.simple_tag
+def tone_of(response: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """How the newest update sounds, where somebody could tell."""
+    tones = [(run["finding"].get("data") or {}).get("tone") for run in spoken(response)]
+    return next((tone for tone in reversed(tones) if tone), None)
+
+
+@register.simple_tag
+def route_reason(ledger: Mapping[str, Any] | None, decision: int | None) -> str:
+    """Why a route was taken; empty for one that is no longer among the newest."""
+    routes = (ledger or {}).get("routes") or ()
+    return next((row["reason"] for row in routes if row["id"] == decision), "")
+
+
+@register.simple_tag
 def dissents(ballot: Mapping[str, Any], decision: Mapping[str, Any] | None) -> bool:
     """Whether a voter would rather have had something else than what was decided."""
     return bool(decision and decision.get("choice")) and ballot["choice"] != decision["choice"]  # type: ignore[index]  # bool() has ruled None out

@@ -16,6 +16,9 @@ from django.utils.timezone import now
 register = template.Library()
 
 UNKNOWN = "\N{EN DASH}"
+PRICE_UNKNOWN = "price not known"
+# Not "//host", and nothing that a browser would drop or turn round before it reads the address.
+_LOCAL_PATH = re.compile(r"/(?!/)[A-Za-z0-9_./~%?=&#-]*")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d.*(Z|[+-]\d\d:\d\d)$")
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _WORDS = {"awaiting_approval": "awaiting approval", "NO_ACTION": "no action"}
@@ -189,6 +192,29 @@ def cell(value: object) -> str:
 
 
 @register.filter
-def nano_usd(value: int) -> str:
-    """Dollars from nano-dollars, to the last digit that counts."""
-    return f"${value / 1_000_000_000:,.6f}"
+def nano_usd(value: int | None) -> str:
+    """Dollars from nano-dollars, cents at least and then to the last digit that counts."""
+    if value is None:
+        return PRICE_UNKNOWN
+    whole, _, part = f"{value / 1_000_000_000:,.9f}".rstrip("0").partition(".")
+    return f"${whole}.{part:0<2}"
+
+
+@register.simple_tag
+def money(nano: int | None, unknown: int) -> str:
+    """A sum of prices and how many calls it leaves out because their price is not known."""
+    if nano is None or not unknown:
+        return nano_usd(nano)
+    calls = "1 call" if unknown == 1 else f"{unknown} calls"
+    return f"{nano_usd(nano)} and {calls} whose price is not known"
+
+
+@register.filter
+def milliseconds(value: int | None) -> str:
+    return span(None if value is None else value / 1000)
+
+
+@register.filter
+def is_local_path(uri: object) -> bool:
+    """Whether an address is a path of this installation, which a page may link to."""
+    return isinstance(uri, str) and _LOCAL_PATH.fullmatch(uri) is not None

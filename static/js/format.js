@@ -78,6 +78,47 @@ export function measured(value, unit) {
   return number(value);
 }
 
+/** @param {unknown} value */
+export function count(value) {
+  return typeof value === "number" ? value.toLocaleString("en-US") : "–";
+}
+
+/** @param {number | null | undefined} value */
+export function milliseconds(value) {
+  return span(value === null || value === undefined ? null : value / 1000);
+}
+
+/**
+ * Dollars from nano-dollars, cents at least and then to the last digit that counts.
+ * @param {number | null | undefined} nano
+ */
+export function dollars(nano) {
+  if (nano === null || nano === undefined) return "price not known";
+  const [whole = "0", part = ""] = (nano / 1e9).toFixed(9).replace(/0+$/, "").split(".");
+  return `$${Number(whole).toLocaleString("en-US")}.${part.padEnd(2, "0")}`;
+}
+
+/**
+ * A sum of prices and how many calls it leaves out because their price is not known.
+ * @param {number | null} nano
+ * @param {number} unknown
+ */
+export function money(nano, unknown) {
+  if (nano === null || !unknown) return dollars(nano);
+  return `${dollars(nano)} and ${unknown} call${unknown === 1 ? "" : "s"} whose price is not known`;
+}
+
+// Not "//host", and nothing that a browser would drop or turn round before it reads the address.
+const LOCAL_PATH = /^\/(?!\/)[A-Za-z0-9_./~%?=&#-]*$/;
+
+/**
+ * Whether an address is a path of this installation, which a page may link to.
+ * @param {unknown} uri
+ */
+export function isLocalPath(uri) {
+  return typeof uri === "string" && LOCAL_PATH.test(uri);
+}
+
 /** @returns {"utc" | "local"} */
 export function zone() {
   return document.documentElement.dataset.zone === "local" ? "local" : "utc";

@@ -31,6 +31,7 @@ const WHOLE = {
     "approval.decided",
     "action.state",
     "communication.sent",
+    "awsai.call",
   ],
   transparency: ["phase.changed", "evidence.added", "ballot.cast", "decision.made", "agent.state"],
   demo: [],
@@ -56,7 +57,8 @@ export class Store extends EventTarget {
   replace(frame) {
     this.epoch = frame.epoch;
     this.position = frame.position;
-    this.state = frame.data;
+    // Snapshots do not have the words that are still being written.
+    this.state = withWords(frame.data, this.state?.writing);
     this.#changed([]);
   }
 
@@ -123,6 +125,8 @@ export function reduce(topic, state, event) {
         : state;
     case "agent.state":
       return state.agents ? { ...state, agents: withAgent(state.agents, data) } : state;
+    case "agent.words":
+      return withWords(state, { ...state.writing, [data.run]: { ...data, id: data.run } });
     case "health.updated":
       return (state.health?.version ?? 0) > event.version
         ? state
@@ -194,6 +198,21 @@ function withPhase(response, data) {
         : row,
     ),
   };
+}
+
+/**
+ * The state with the words of those runs of its response that have not ended: a finding replaces them.
+ * @param {State} state
+ * @param {Record<string, State> | undefined} written by run
+ */
+function withWords(state, written) {
+  if (!written) return state;
+  const { cycle, runs = [] } = state.response ?? {};
+  const ended = new Set(
+    runs.filter((/** @type {State} */ run) => run.finished_at).map((/** @type {State} */ run) => run.id),
+  );
+  const rows = Object.values(written).filter((words) => words.cycle === cycle && !ended.has(words.id));
+  return { ...state, writing: Object.fromEntries(rows.map((words) => [words.id, words])) };
 }
 
 /**

@@ -220,6 +220,54 @@ def test_the_page_holds_what_the_server_says(
     assert held == api.get(f"/api/v1/incidents/{responded}/response/").json()
 
 
+def test_words_stand_in_the_place_of_a_finding_while_they_are_written(
+    live: LiveInstance, page: Page, responded: int
+) -> None:
+    open_live(page, f"{live.url}/incidents/{responded}/")
+    page.evaluate(
+        """async () => {
+            const link = document.querySelector('script[src*="pages/incident"]').src;
+            const text = await (await fetch(link)).text();
+            const path = text.match(/from "(\\.\\.\\/store[^"]*)"/)[1];
+            const { storeOf } = await import(new URL(path, link));
+            const store = storeOf(document.body.dataset.topic);
+            const { cycle } = store.state.response;
+            const data = {run: 1e9, agent: "diagnosis", phase: "diagnosis", cycle, text: "The <b>deploy"};
+            const event = {position: store.position + 1, type: "agent.words", version: 1, data};
+            store.apply({epoch: store.epoch, events: [event]});
+        }"""
+    )
+    written = page.locator("response-findings article", has_text="writing")
+    expect(written).to_contain_text("The <b>deploy")
+    expect(written.locator("[aria-live=off]")).to_have_text("The <b>deploy")
+
+
+def test_words_calls_and_routes_appear_without_reload(
+    live: LiveInstance, page: Page, api: httpx.Client
+) -> None:
+    fire(live, "InvoicesLate", service="billing")
+    number = number_of(api, "billing")
+    response = f"/api/v1/incidents/{number}/response/"
+    wait_for(lambda: api.get(response).json()["finished_at"], what="the end of the response")
+    open_live(page, f"{live.url}/transparency?incident={number}")
+    calls, routes = page.locator("incident-calls tr[id]"), page.locator("incident-routes tbody[id]")
+    expect(calls.first).to_contain_text("Local provider")
+    held = calls.count(), routes.count()
+    page.evaluate("window.notReloaded = true")
+    for verb in ("resolve", "reopen"):
+        assert api.post(f"/api/v1/incidents/{number}/{verb}/", json={}).is_success
+    expect(calls).to_have_count(2 * held[0], timeout=30_000)
+    expect(routes).to_have_count(2 * held[1])
+    routes.first.get_by_text("candidate").click()
+    expect(routes.first).to_contain_text("local provider")
+    words = page.locator("response-findings .words").first
+    expect(words).to_contain_text("Hypotheses in words")
+    words.get_by_text("How this came about").click()
+    words.get_by_role("link", name=re.compile("Call")).click()
+    expect(page.locator("tr:target")).to_be_in_viewport()
+    assert page.evaluate("window.notReloaded")
+
+
 def test_the_board_can_be_used_by_keyboard(
     live: LiveInstance, page: Page, api: httpx.Client, responded: int
 ) -> None:
@@ -302,6 +350,23 @@ def test_the_pages_work_without_scripts(
     expect(page.locator(".card", has_text="checkout")).to_be_visible()
     page.goto(f"{live.url}/demo")
     expect(page.get_by_role("heading", name="Mean time to resolve")).to_be_visible()
+    context.close()
+
+
+def test_scripts_say_what_the_server_said(
+    browser: Browser, live: LiveInstance, session: Path, page: Page, responded: int
+) -> None:
+    context = browser.new_context(storage_state=session, java_script_enabled=False)
+    bare = context.new_page()
+    url = f"{live.url}/transparency?incident={responded}"
+    open_live(page, url)
+    bare.goto(url)
+    for panel in ("incident-calls", "incident-routes", "response-findings", "response-decision"):
+        live_text, bare_text = (
+            re.sub(r"\s+", "", one.locator(panel).text_content() or "") for one in (page, bare)
+        )
+        assert live_text == bare_text, panel
+        assert live_text
     context.close()
 
 

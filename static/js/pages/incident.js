@@ -1,6 +1,7 @@
 // The page of one incident.
 
 import "../panels/incident.js";
+import "../panels/ledger.js";
 import "../panels/response.js";
 import { announce } from "../announce.js";
 import { storeOf } from "../store.js";

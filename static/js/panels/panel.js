@@ -54,6 +54,12 @@ export class Panel extends LitElement {
     super.update(changed);
   }
 
+  firstUpdated() {
+    // What the address names was replaced with the rest of the panel: go there again.
+    const id = location.hash.slice(1);
+    if (id && this.querySelector(`[id="${CSS.escape(id)}"]`)) location.replace(location.href);
+  }
+
   updated() {
     refreshTimes(this);
   }

@@ -3,7 +3,7 @@
 import "../charts.js";
 import { html, nothing, svg } from "../../vendor/lit/index.js";
 import { repeat } from "../../vendor/lit-html/directives/repeat.js";
-import { between, number, span, word } from "../format.js";
+import { between, isLocalPath, number, span, word } from "../format.js";
 import { age, Panel, provider, s, tag, time, timeOf } from "./panel.js";
 
 class ResponsePanel extends Panel {
@@ -76,12 +76,35 @@ class ResponsePhases extends ResponsePanel {
 class ResponseFindings extends ResponsePanel {
   render() {
     const runs = (this.response.runs ?? []).filter((/** @type {any} */ run) => run.finding);
-    if (!runs.length) return html`<p class="muted">No agent has reported yet.</p>`;
+    const rows = [...runs, ...Object.values(this.state.writing ?? {})].sort((a, b) => a.id - b.id);
+    if (!rows.length) return html`<p class="muted">No agent has reported yet.</p>`;
     return repeat(
-      runs,
-      (/** @type {any} */ run) => run.id,
-      (/** @type {any} */ run) => this.#finding(run, run.finding),
+      rows,
+      (/** @type {any} */ row) => row.id,
+      (/** @type {any} */ row) => (row.finding ? this.#finding(row, row.finding) : this.#writing(row)),
     );
+  }
+
+  /**
+   * Words that are still being written, in the place of the finding that will replace them.
+   * @param {{agent: string, phase: string, text: string}} written
+   */
+  #writing({ agent, phase, text }) {
+    return html`<article class="finding">
+      <header class="row spread">
+        ${this.#title(agent, phase)}
+        <span class="row">${tag("writing", "running")}</span>
+      </header>
+      <p class="words" aria-live="off">${text || html`<span class="muted">No words yet.</span>`}</p>
+    </article>`;
+  }
+
+  /**
+   * @param {string} agent
+   * @param {string} phase
+   */
+  #title(agent, phase) {
+    return html`<h3>${agent}${phase === agent ? nothing : html` <span class="muted">in ${phase}</span>`}</h3>`;
   }
 
   /**
@@ -91,14 +114,13 @@ class ResponseFindings extends ResponsePanel {
   #finding(run, finding) {
     return html`<article class="finding">
       <header class="row spread">
-        <h3>
-          ${run.agent}${run.phase === run.agent ? nothing : html` <span class="muted">in ${run.phase}</span>`}
-        </h3>
+        ${this.#title(run.agent, run.phase)}
         <span class="row"
           ><span class="muted small">${between(run.started_at, run.finished_at)}</span>${provider(run.provider)}</span
         >
       </header>
       <p>${finding.summary}</p>
+      ${finding.data?.words ? this.#words(finding.data.words) : nothing} ${tone(finding.data ?? {})}
       ${finding.claims?.length
         ? html`<ul class="claims">
             ${finding.claims.map(
@@ -127,6 +149,63 @@ class ResponseFindings extends ResponsePanel {
         : nothing}
     </article>`;
   }
+
+  /** @param {any} words */
+  #words(words) {
+    return html`<div class="words">
+      <p class="row">
+        <strong>${capitalised(word(words.kind))} in words</strong>
+        ${words.provider
+          ? html`${provider(words.provider)} <span class="muted small">${words.model}</span>`
+          : nothing}
+      </p>
+      ${words.missing ? html`<p class="unknown">Nothing was written: ${words.missing}</p>` : nothing}
+      ${words.sentences.length
+        ? html`<ul class="claims">
+            ${words.sentences.map(
+              (/** @type {any} */ sentence) => html`<li>${sentence.text} ${this.citations(sentence.evidence)}</li>`,
+            )}
+          </ul>`
+        : nothing}
+      ${words.decision || words.call || words.notes.length || words.dropped ? this.#origin(words) : nothing}
+    </div>`;
+  }
+
+  /**
+   * By which route and call words came about, and what was noted on the way.
+   * @param {any} words
+   */
+  #origin({ decision, call, notes, dropped }) {
+    const page = `/transparency?incident=${this.response.incident}`;
+    const reason = this.state.ledger?.routes.find((/** @type {any} */ route) => route.id === decision)?.reason;
+    return html`<details>
+      <summary>How this came about</summary>
+      <ul class="claims">
+        ${decision
+          ? html`<li><a href="${page}#route-${decision}">Route ${decision}</a>${reason ? `: ${reason}` : ""}</li>`
+          : nothing}
+        ${call ? html`<li><a href="${page}#call-${call}">Call ${call}</a> of the ledger.</li>` : nothing}
+        ${notes.map((/** @type {string} */ note) => html`<li>${note}</li>`)}
+        ${dropped
+          ? html`<li>
+              ${dropped} sentence${s(dropped)} that cited no known evidence ${dropped === 1 ? "was" : "were"} dropped.
+            </li>`
+          : nothing}
+      </ul>
+    </details>`;
+  }
+}
+
+/** @param {string} text */
+function capitalised(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** @param {any} data of a finding */
+function tone(data) {
+  if (!("tone" in data)) return nothing;
+  if (!data.tone) return html`<p class="muted">How the update sounds is not known.</p>`;
+  return html`<p class="row">The update sounds ${tag(data.tone.label, "")}${provider(data.tone.provider)}</p>`;
 }
 
 class ResponseUnknowns extends ResponsePanel {
@@ -147,30 +226,6 @@ class ResponseUnknowns extends ResponsePanel {
           html`<li>${sentence} <span class="muted small">${[...agents].join(", ")}</span></li>`,
       )}
     </ul>`;
-  }
-}
-
-/** @param {number} nano */
-function dollars(nano) {
-  return `$${(nano / 1e9).toFixed(6)}`;
-}
-
-class ResponseCost extends ResponsePanel {
-  render() {
-    const cost = this.response.cost;
-    if (!cost?.calls) {
-      return html`<p class="muted">
-        No AWS calls have been made for this incident. The agents' words come from the local provider.
-      </p>`;
-    }
-    return html`<dl class="facts">
-      <dt>Calls</dt>
-      <dd class="num">${cost.calls}</dd>
-      <dt>Billed</dt>
-      <dd class="num">${dollars(cost.nano_usd)}</dd>
-      <dt>List price</dt>
-      <dd class="num">${dollars(cost.list_price_nano_usd)}</dd>
-    </dl>`;
   }
 }
 
@@ -341,20 +396,6 @@ function dots(voters, endorsers, needed) {
 }
 
 class ResponseEvidence extends ResponsePanel {
-  /** @type {Set<string>} */
-  #shown = new Set();
-
-  updated() {
-    super.updated();
-    // The anchor of the URL could not be followed before the row was here.
-    const id = location.hash.slice(1);
-    const target = id.startsWith("evidence-") && !this.#shown.has(id) ? document.getElementById(id) : null;
-    if (target) {
-      this.#shown.add(id);
-      target.scrollIntoView();
-    }
-  }
-
   render() {
     const rows = this.response.evidence ?? [];
     if (!rows.length) return html`<p class="muted">No evidence has been gathered yet.</p>`;
@@ -379,6 +420,7 @@ class ResponseEvidence extends ResponsePanel {
   /** @param {any} row */
   #data(row) {
     if (row.kind === "series") return series(row.data);
+    if (row.kind === "excerpt" && row.data?.rows?.length) return excerpts(row.data.rows);
     if (row.data?.rows?.length) return table(row.data.rows);
     return html`<details>
       <summary>Data</summary>
@@ -428,6 +470,20 @@ function series(data) {
       </div>
     </details>
   `;
+}
+
+/** @param {{text: string, uri?: string}[]} rows */
+function excerpts(rows) {
+  return rows.map(
+    ({ text, uri }) => html`<figure class="excerpt">
+      <blockquote>${text}</blockquote>
+      ${uri
+        ? html`<figcaption class="muted small">
+            From ${isLocalPath(uri) ? html`<a href=${uri}>${uri}</a>` : uri}
+          </figcaption>`
+        : nothing}
+    </figure>`,
+  );
 }
 
 /** @param {Record<string, unknown>[]} rows */
@@ -534,7 +590,6 @@ class ResponseWaterfall extends ResponsePanel {
 customElements.define("response-phases", ResponsePhases);
 customElements.define("response-findings", ResponseFindings);
 customElements.define("response-unknowns", ResponseUnknowns);
-customElements.define("response-cost", ResponseCost);
 customElements.define("response-decision", ResponseDecision);
 customElements.define("response-evidence", ResponseEvidence);
 customElements.define("response-waterfall", ResponseWaterfall);

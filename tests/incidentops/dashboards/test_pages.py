@@ -147,7 +147,7 @@ def test_a_response_is_shown_phase_by_phase() -> None:
     for path in (f"/incidents/{incident.number}/", f"/transparency?incident={incident.number}"):
         text = page(signed_in(), path)
         assert all(f"<strong>{phase}</strong>" in text for phase in Phase.values)
-        assert "No AWS calls have been made" in text
+        assert "No AI service has been asked about this incident" in text
 
 
 def test_the_numbers_say_why_they_are_unknown() -> None:

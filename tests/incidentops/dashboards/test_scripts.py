@@ -133,3 +133,73 @@ def test_the_board_is_ordered_as_the_server_orders_it() -> None:
         cards=cards,
     )
     assert rows == [[card["number"] for card in column] for _, column in board.columns(cards)]
+
+
+def test_money_and_addresses_are_read_as_the_server_reads_them() -> None:
+    prices = (None, 0, 1, 350, 100_000_000, 1_500_000_000, 12_345_678_900_000_000)
+    sums = [(nano, unknown) for nano in prices for unknown in (0, 1, 3)]
+    uris = ["/incidents/3/", "/a?b=c#d", "//evil", "/\\evil", "/\t/evil", "https://x/", "", "/a\n"]
+    written = run(
+        "format.js",
+        "return {sums: v.sums.map((one) => m.money(...one)), local: v.uris.map(m.isLocalPath)}",
+        sums=sums,
+        uris=uris,
+    )
+    assert written["sums"] == [display.money(nano, unknown) for nano, unknown in sums]
+    assert written["local"] == [display.is_local_path(uri) for uri in uris]
+    assert written["local"] == [True, True, *[False] * 6]
+
+
+WRITE = """
+const store = new m.Store("incident:7");
+const snapshot = (runs, cycle = 1) =>
+  store.replace({epoch: "e", position: store.position, data: {response: {cycle, runs}}});
+const write = (run, text) => store.apply({epoch: "e", events: [{
+  position: store.position + 1, type: "agent.words", version: 1, data: {run, text, cycle: 1},
+}]});
+const written = () => Object.values(store.state.writing ?? {}).map((words) => words.text);
+"""
+
+
+def test_words_stay_while_they_are_written_and_go_when_their_run_ends() -> None:
+    seen = run(
+        "store.js",
+        WRITE
+        + """
+        const seen = [];
+        snapshot([{id: 1, finished_at: null}]);
+        write(1, "The");
+        write(1, "The deploy");
+        seen.push(written());
+        snapshot([{id: 1, finished_at: null}]);
+        seen.push(written());
+        snapshot([{id: 1, finished_at: "2026-01-01T00:00:00.000Z"}]);
+        seen.push(written());
+        write(1, "Told late");
+        seen.push(written());
+        return seen;
+        """,
+    )
+    assert seen == [["The deploy"], ["The deploy"], [], []]
+
+
+def test_words_of_an_earlier_cycle_are_not_shown_in_the_next() -> None:
+    seen = run(
+        "store.js", WRITE + 'snapshot([]); write(1, "Old"); snapshot([], 2); return written()'
+    )
+    assert seen == []
+
+
+def test_a_call_asks_for_the_incident_anew() -> None:
+    asked = run(
+        "store.js",
+        """
+        const store = new m.Store("incident:7");
+        let asked = 0;
+        store.addEventListener("incomplete", () => { asked += 1; });
+        store.replace({epoch: "e", position: 4, data: {response: {cycle: 1, runs: []}}});
+        store.apply({epoch: "e", events: [{position: 5, type: "awsai.call", version: 9, data: {}}]});
+        return asked;
+        """,
+    )
+    assert asked == 1
