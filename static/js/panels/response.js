@@ -160,15 +160,22 @@ class ResponseFindings extends ResponsePanel {
           : nothing}
       </p>
       ${words.missing ? html`<p class="unknown">Nothing was written: ${words.missing}</p>` : nothing}
-      ${words.sentences.length
-        ? html`<ul class="claims">
-            ${words.sentences.map(
-              (/** @type {any} */ sentence) => html`<li>${sentence.text} ${this.citations(sentence.evidence)}</li>`,
-            )}
-          </ul>`
-        : nothing}
+      ${words.sentences.length ? this.#sentences(words) : nothing}
       ${words.decision || words.call || words.notes.length || words.dropped ? this.#origin(words) : nothing}
     </div>`;
+  }
+
+  /** @param {any} words */
+  #sentences(words) {
+    const list = html`<ul class="claims">
+      ${words.sentences.map(
+        (/** @type {any} */ sentence) => html`<li>${sentence.text} ${this.citations(sentence.evidence)}</li>`,
+      )}
+    </ul>`;
+    // The local writer quotes: what it picked stands below anyway.
+    return words.provider === "local"
+      ? html`<details><summary>Quoted from what is claimed below</summary>${list}</details>`
+      : list;
   }
 
   /**
