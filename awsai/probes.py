@@ -9,7 +9,7 @@ from django.conf import settings
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from awsai import health
+from awsai import budgets, health
 from awsai.models import Outcome
 from awsai.ports import TOKEN_METERS
 from awsai.services import Figures, all_time
@@ -29,6 +29,8 @@ def _ai_services() -> Reading:
     found = health.wellbeing()
     troubles = [trouble for each in found for trouble in each.troubles]
     warnings = [warning for each in found for warning in each.lives.warnings]
+    if settings.AWSAI_PROVIDER == "aws" and not budgets.limits():
+        warnings.append("No budget limits what may be spent.")
     return Reading(
         ok=not troubles,
         summary=" ".join([*troubles, *warnings]) or "No AI service is known to be in trouble.",

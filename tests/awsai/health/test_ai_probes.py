@@ -4,8 +4,10 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from awsai import budgets
 from awsai.breaker import Target, breakers
 from awsai.ledger import Cost
+from awsai.models.budgets import BudgetScope
 from awsai.ports import TOKEN_METERS, Trouble, Usage
 from incidentops.health.examination import readiness
 from incidentops.health.exposition import REGISTRY
@@ -52,6 +54,14 @@ def scraped():
         if family.name.startswith("iop_awsai")
         for sample in family.samples
     }
+
+
+def test_spending_without_a_limit_is_warned_of(settings):
+    settings.AWSAI_PROVIDER = "aws"
+    warning = "No budget limits what may be spent."
+    assert warning in reading()["warnings"]
+    budgets.set_limit(BudgetScope.DAY, 10**10, by="test")
+    assert warning not in reading()["warnings"]
 
 
 def test_prometheus_reads_what_the_ledger_counts():
