@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import awsai
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,87 +30,27 @@ class Model:
     end_of_life_at: datetime | None = None
 
 
-def _claude(
-    id: str,
-    name: str,
-    *,
-    max_output_tokens: int,
-    profiles: tuple[str, ...] = ("global", "us", "eu", "apac", "jp", "au"),
-    is_newest: bool = False,
-) -> Model:
-    """The newest ones refuse sampling parameters, and are not counted by CountTokens."""
+def _shipped() -> tuple[Model, ...]:
+    """The models that the product's own catalogue starts with."""
+    document = json.loads((Path(awsai.__file__).parent / "data" / "models.json").read_text())
+    return tuple(_model(row) for row in document["models"])
+
+
+def _model(row: Mapping[str, Any]) -> Model:
+    can = row["capabilities"]
     return Model(
-        id=id,
-        name=name,
-        provider_name="Anthropic",
-        profiles=profiles,
-        max_output_tokens=max_output_tokens,
-        accepts_sampling=not is_newest,
-        counts_tokens=not is_newest,
+        id=row["base_id"],
+        name=row["name"],
+        provider_name=row["provider_name"],
+        profiles=tuple(row["profiles"]),
+        max_output_tokens=row["max_output"],
+        accepts_sampling=can["temperature_allowed"],
+        counts_tokens=can["count_tokens"] is True,
+        end_of_life_at=datetime.fromisoformat(row["eol_at"]) if row["eol_at"] else None,
     )
 
 
-def _nova(
-    id: str,
-    name: str,
-    *,
-    profiles: tuple[str, ...] = ("us", "eu", "apac"),
-    max_output_tokens: int = 10_000,
-    end_of_life_at: datetime | None = None,
-) -> Model:
-    return Model(
-        id=id,
-        name=name,
-        provider_name="Amazon",
-        profiles=profiles,
-        max_output_tokens=max_output_tokens,
-        counts_tokens=False,  # only Claude is counted
-        end_of_life_at=end_of_life_at,
-    )
-
-
-# As AWS's model cards had them on 22 Nov 2026; what the newest Claude models refuse is from their
-# vendor's model page.
-# https://docs.aws.amazon.com/bedrock/latest/userguide/models-supported.html
-MODELS = (
-    _claude(
-        "anthropic.claude-sonnet-5-5",
-        "Claude Sonnet 5.5",
-        max_output_tokens=128_000,
-        is_newest=True,
-    ),
-    _claude("anthropic.claude-sonnet-4-6", "Claude Sonnet 4.6", max_output_tokens=64_000),
-    _claude(
-        "anthropic.claude-sonnet-4-5-20250929-v1:0",
-        "Claude Sonnet 4.5",
-        max_output_tokens=64_000,
-        profiles=("global", "us", "eu", "jp", "au"),
-    ),
-    _claude(
-        "anthropic.claude-haiku-5-5",
-        "Claude Haiku 5.5",
-        max_output_tokens=128_000,
-        is_newest=True,
-    ),
-    _claude(
-        "anthropic.claude-haiku-4-5-20251001-v1:0", "Claude Haiku 4.5", max_output_tokens=64_000
-    ),
-    _nova(
-        "amazon.nova-2-lite-v1:0",
-        "Nova 2 Lite",
-        profiles=("global", "us", "eu", "apac", "jp"),
-        max_output_tokens=64_000,
-    ),
-    _nova("amazon.nova-pro-v1:0", "Nova Pro"),
-    _nova("amazon.nova-lite-v1:0", "Nova Lite"),
-    _nova("amazon.nova-micro-v1:0", "Nova Micro"),
-    _nova(
-        "amazon.nova-premier-v1:0",
-        "Nova Premier",
-        profiles=(),
-        end_of_life_at=datetime(2026, 9, 14, tzinfo=UTC),
-    ),
-)
+MODELS = _shipped()
 
 
 @dataclass(frozen=True, kw_only=True)
