@@ -99,11 +99,9 @@ def worded(case: Case, finding: Finding, *, on_piece: Callable[[str], None]) -> 
     sources = _sources(case, replace(finding, evidence=evidence), known)
     words = _written(task, sources, asker, on_piece)
     written = replace(finding, evidence=evidence, data={**finding.data, "words": words})
-    if not words["sentences"]:
+    if not words["sentences"] or finding.agent != "communication":
         return written
-    if finding.agent == "communication":
-        written = _opened(written, words, asker)
-    return replace(written, provider=words["provider"])
+    return _opened(written, words, asker)
 
 
 def _asker(case: Case, agent: str) -> gateway.Asker:
@@ -230,7 +228,7 @@ def _written(
 
 
 def _opened(finding: Finding, words: Mapping[str, Any], asker: gateway.Asker) -> Finding:
-    """The updates with a model's words in front, and how those sound.
+    """The updates with a model's words in front, under its name, and how those sound.
 
     The local provider only quotes what the updates say anyway: it goes in front of nothing.
     """
@@ -241,7 +239,9 @@ def _opened(finding: Finding, words: Mapping[str, Any], asker: gateway.Asker) ->
         return replace(finding, data=data)
     opening = f"In short (written by {author[words['provider']]}): {text}"
     updates = [{**update, "body": f"{opening}\n\n{update['body']}"} for update in data["updates"]]
-    return replace(finding, data={**data, **updates[0], "updates": updates})
+    return replace(
+        finding, provider=words["provider"], data={**data, **updates[0], "updates": updates}
+    )
 
 
 def _tone(text: str, asker: gateway.Asker) -> dict[str, Any] | None:

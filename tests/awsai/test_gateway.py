@@ -235,3 +235,12 @@ def test_documents_are_read_here_where_they_can_be(emulator):
     )
     assert document.served.provider == "local"
     assert "Drain first." in document.text
+
+
+def test_with_a_guardrail_a_models_words_stream_and_fit_the_schema(emulator, settings):
+    settings.AWS_GUARDRAIL_ID = "incidentops"
+    pieces: list[str] = []
+    reply = gateway.ask(QUESTION, asker=ASKER, on_piece=pieces.append)
+    assert reply.provider == "emulator"
+    assert "".join(pieces) == reply.answer.text
+    assert AwsCall.objects.filter(operation="ConverseStream", outcome="succeeded").count() == 1
