@@ -405,6 +405,8 @@ def measure(*, seconds: float = 60, ratio_seconds: float = 8) -> dict[str, Any]:
                 progress(f"{vendor}, {per_post} alerts a post", {"ratio": factor, **ours})
             metrics[vendor]["sustained"] = measure_sustained(here, seconds)
             progress(f"{vendor}, sustained", metrics[vendor]["sustained"])
+        # On an instance of its own: what the others left unattached would be attached first.
+        with instance(vendor) as here:
             metrics[vendor]["storm"] = measure_storm(here)
             progress(f"{vendor}, storm", metrics[vendor]["storm"])
     return {"name": "intake", "metrics": metrics, "baseline": baseline, "ratio": ratio}
