@@ -26,7 +26,12 @@ os.environ |= {
     "IOP_SECRET_KEY": "only-for-tests-" + "x" * 40,
     "IOP_REDIS_PREFIX": f"test-{uuid.uuid4().hex[:8]}",
     "IOP_LOG_LEVEL": "WARNING",
+    # Neither credentials nor endpoints of whoever runs the tests.
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    "AWS_EC2_METADATA_DISABLED": "true",
 }
+os.environ.pop("AWS_BEARER_TOKEN_BEDROCK", None)
 os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "")
 # Where collected static files would be; WhiteNoise warns when there is no such directory.
 (_VAR / "static").mkdir()

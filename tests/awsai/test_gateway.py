@@ -51,13 +51,6 @@ QUESTION = Question(
 ASKER = gateway.Asker(incident=7, severity="medium", agent="communication", run_ref="run:1")
 
 
-@pytest.fixture(autouse=True)
-def _aws_of_nobody(monkeypatch):
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-
-
 class Listening(LocalProvider):
     """The local provider, with an ear on what it is asked."""
 

@@ -60,13 +60,6 @@ WANTED = (
 INJECTIONS = [said.format(what=what) for said, what in product(SAID, WANTED)]
 
 
-@pytest.fixture(autouse=True)
-def _aws_of_nobody(monkeypatch):
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-
-
 class Obedient(LocalProvider):
     """A model in the hands of its attacker: it repeats all it sees and cites what it likes."""
 

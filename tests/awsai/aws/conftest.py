@@ -10,15 +10,6 @@ from awsai.providers.aws import hooks
 from tests.awsai.emulator.word_counter import WordCounter
 
 
-@pytest.fixture(autouse=True)
-def _nothing_of_the_developer(monkeypatch):
-    """Neither credentials nor endpoints of whoever runs the tests."""
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.delenv("AWS_BEARER_TOKEN_BEDROCK", raising=False)
-
-
 @pytest.fixture
 def counter():
     return WordCounter()
