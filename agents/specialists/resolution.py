@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from agents.algorithms.proportions import wilson_interval
 from agents.case import (
     NO_ACTION,
     Case,
@@ -21,6 +20,7 @@ from agents.specialists import exhibits, signals, surroundings
 from agents.specialists.judgement import RISK, abstention, opinion
 from agents.specialists.suspicion import Suspicion, suspects
 from agents.specialists.wording import counted, duration, figure, listed, named, quoted, rounded
+from awsai.proportions import wilson
 
 AGENT = "resolution"
 LEAST_SUSPICION = 0.3
@@ -219,7 +219,7 @@ def _support(sight: _Sight, proposal: Proposal) -> float:
     if action is None or service is None or service.kind not in action.kinds:
         return 0.0
     tried = proposal.success.get("tried", 0)
-    low, _ = wilson_interval(proposal.success.get("succeeded", 0), tried)
+    low, _ = wilson(proposal.success.get("succeeded", 0), tried)
     if proposal.action == "rollback_deploy":
         change_id = proposal.parameters.get("change_id")
         precedes = any(s.change is not None and s.change.id == change_id for s in sight.ranked)

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from agents.algorithms.proportions import wilson_interval
+from awsai.proportions import wilson
 
 
 def test_no_trials_say_nothing():
-    assert wilson_interval(0, 0) == (0.0, 1.0)
+    assert wilson(0, 0) == (0.0, 1.0)
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -17,4 +17,4 @@ def test_it_agrees_with_scipy(pair):
     successes, trials = pair
     expected = stats.binomtest(successes, trials).proportion_ci(0.95, method="wilson")
 
-    assert wilson_interval(successes, trials) == pytest.approx((expected.low, expected.high))
+    assert wilson(successes, trials) == pytest.approx((expected.low, expected.high))
