@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 # Not scipy.stats, whose import takes longer than that of the rest of the product.
 from scipy import special
 
+from awsai.proportions import wilson
+
 LEVEL = 0.95
 LOG_T_BELOW = 15  # sample sizes at which each interval of the mean held its level best
 STUDENT_FROM = 2000
@@ -199,15 +201,13 @@ def rate(successes: int, n: int, *, level: float = LEVEL) -> Estimate:
     if n == 0:
         return Estimate(n=0, method="share", reason="There is no observation.")
     z = float(special.ndtri((1 + level) / 2))
-    share = successes / n
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    low, high = wilson(successes, n, z=z)
     return Estimate(
         n=n,
         method=f"share; {_percent(level)} Wilson score",
-        value=share,
-        low=0.0 if successes == 0 else centre - half,
-        high=1.0 if successes == n else centre + half,
+        value=successes / n,
+        low=0.0 if successes == 0 else low,
+        high=1.0 if successes == n else high,
     )
 
 
