@@ -70,6 +70,14 @@ _FINDINGS = {
 }
 
 
+_FIRING_FIRST = When(If(status=Alert.Status.FIRING, then=Value(0)), default=Value(1))
+_URGENT_FIRST = When(
+    *(If(severity=severity, then=Value(severity.rank)) for severity in Severity),
+    default=Value(len(Severity)),
+    output_field=IntegerField(),
+)
+
+
 def load(response: Response) -> Case:
     at = now()
     # As it is now, not as it was when the response was read.
@@ -131,14 +139,8 @@ def _incident(incident: Incident) -> IncidentFact:
 
 def _alert_rows(incident: Incident) -> list[Alert]:
     """The most telling alerts: firing before resolved, urgent before mild, the earliest first."""
-    rank = When(
-        *(If(severity=severity, then=Value(severity.rank)) for severity in Severity),
-        default=Value(len(Severity)),
-        output_field=IntegerField(),
-    )
-    firing = When(If(status=Alert.Status.FIRING, then=Value(0)), default=Value(1))
     rows = Alert.objects.filter(incident=incident).select_related("source")
-    return list(rows.order_by(firing, rank, "received_at", "pk")[:MOST_ALERTS])
+    return list(rows.order_by(_FIRING_FIRST, _URGENT_FIRST, "received_at", "pk")[:MOST_ALERTS])
 
 
 def _alert(row: Alert) -> AlertFact:

@@ -75,6 +75,8 @@ def series_for(
             Exists(Sample.objects.filter(inside, series=OuterRef("pk"))), service__in=names
         ).order_by("service", "metric", "pk")[:limit_series]
     }
+    if not chosen:
+        return []
     points = (
         Sample.objects.filter(inside, series__in=chosen)
         .annotate(age=Window(RowNumber(), partition_by=[F("series_id")], order_by=[F("at").desc()]))
@@ -124,6 +126,8 @@ def services_around(
 
 
 def _services(ids: list[int]) -> tuple[StoredService, ...]:
+    if not ids:
+        return ()
     found = {service.pk: service for service in Service.objects.filter(pk__in=ids)}
     callees: dict[int, list[str]] = defaultdict(list)
     for caller, callee in Dependency.objects.filter(caller__in=ids, callee__in=ids).values_list(
