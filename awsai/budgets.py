@@ -1,52 +1,83 @@
 """Reserve before a call, settle after it: no limit is passed, whatever runs at the same time.
 
-A reservation counts in the day, the incident and the run at once or in none, by one conditional
-UPDATE each: reserved + spent + amount <= limit. The rows are taken in one order, the busiest last.
-At critical severity a call that is over a limit may still use the allowance of the day, which is a
-limit of its own and counts nowhere else.
+A claim counts in the day, the incident and the run at once or in none: reserved + spent + amount <=
+limit, decided while the rows are locked, always in one order. The intent of a call is its
+reservation: it is settled with the call's row, in the same transaction, also after a kill. At
+critical severity a call that is over a limit may still use the allowance of the day, which is a limit
+of its own and counts nowhere else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
-from django.db import transaction
-from django.db.models import F
+from django.db import connection, transaction
 from django.utils.timezone import now
 
-from awsai.models import Budget, BudgetReservation, BudgetUse
-from awsai.models.budgets import BudgetScope, ReservationState
+from awsai.models import Budget
+from awsai.models.budgets import BudgetScope
 from awsai.router import Level
 from incidentops.access import audit
 from incidentops.incidents.models import Severity
 
 # From here on only the cheapest model is asked.
 SCARCE = 0.8
-# Longer than any call may take: who has not settled by then was killed.
-RESERVED_FOR = timedelta(minutes=15)
+
+Use = tuple[str, str]  # scope and key of a row
 
 
 class OverBudget(Exception):
     """A limit has no room for the amount."""
 
-    def __init__(self, scope: BudgetScope, key: str) -> None:
+    def __init__(self, scope: str, key: str) -> None:
         super().__init__(f"The budget of the {scope} ({key}) has no room for this call.")
         self.scope, self.key = scope, key
 
 
-class NotHeld(Exception):
-    """The reservation was settled or released before."""
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What a call wants to spend at most, in nano-USD, and for whom. Nothing is always granted.
+
+    A call without a known ceiling claims nothing, so it can pass a limit, by itself alone.
+    """
+
+    amount: int
+    day: date
+    incident: int | None = None
+    run: str = ""
+    severity: str = ""
+
+    def __post_init__(self) -> None:
+        if self.amount < 0:
+            raise ValueError(f"A negative amount: {self.amount}")
+
+    @property
+    def uses(self) -> tuple[Use, ...]:
+        return ordinary_uses(self.day, self.incident, self.run)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reservation:
-    """Money set aside. `is_allowance` when it came from the critical allowance."""
+    """Money set aside in `uses`. `is_allowance` when it came from the critical allowance."""
 
-    id: int
     amount: int
-    is_allowance: bool
+    uses: tuple[Use, ...]
+    is_allowance: bool = False
+
+
+def ordinary_uses(day: date, incident: int | None, run: str) -> tuple[Use, ...]:
+    """Where a call counts."""
+    uses: list[Use] = [(BudgetScope.RUN, run)] if run else []
+    if incident is not None:
+        uses.append((BudgetScope.INCIDENT, str(incident)))
+    return (*uses, (BudgetScope.DAY, day.isoformat()))
+
+
+def allowance_uses(day: date) -> tuple[Use, ...]:
+    """Where a call of critical severity counts that is over a limit."""
+    return ((BudgetScope.CRITICAL, day.isoformat()),)
 
 
 # --- Limits ------------------------------------------------------------------------------------
@@ -80,74 +111,49 @@ def set_limit(
 
 def limits() -> dict[str, int]:
     """The limits in force by scope, in nano-USD. A scope that is missing has none."""
-    return dict(Budget.objects.current().values_list("scope", "limit_nano_usd"))
+    with connection.cursor() as cursor:
+        # Of each scope the last one set: the history is short, and its newer rows overwrite older.
+        cursor.execute("SELECT scope, limit_nano_usd FROM awsai_budget ORDER BY id")
+        return dict(cursor.fetchall())
 
 
 # --- Around a call -----------------------------------------------------------------------------
 
 
-def reserve(
-    amount: int,
-    *,
-    day: date,
-    incident: int | None = None,
-    run: str = "",
-    severity: str = "",
-    lasts: timedelta = RESERVED_FOR,
-) -> Reservation:
-    """Set `amount` nano-USD aside: the most the call can cost, or the limits hold only nearly.
+def reserve(claims: Sequence[Claim]) -> list[Reservation | OverBudget]:
+    """Set aside what each call can cost at most, or say which limit has no room for it.
 
-    Raises:
-        OverBudget: a limit has no room; nothing was set aside.
-        ValueError: the amount is negative.
+    In the caller's transaction: the rows stay locked until it ends.
     """
-    if amount < 0:
-        raise ValueError(f"A negative amount: {amount}")
-    try:
-        return _reserve(amount, _ordinary(day, incident, run), lasts)
-    except OverBudget:
-        if severity != Severity.CRITICAL or BudgetScope.CRITICAL not in limits():
-            raise
-    return _reserve(amount, [_allowance(day)], lasts)
+    if not any(claim.amount for claim in claims):
+        return [Reservation(amount=0, uses=claim.uses) for claim in claims]
+    caps = limits()
+    with transaction.atomic(savepoint=False):
+        used = _locked({use for claim in claims for use in (*claim.uses, *_spare(claim, caps))})
+        granted = [_granted(claim, used, caps) for claim in claims]
+        held = [one for one in granted if isinstance(one, Reservation)]
+        _count((use, one.amount, 0) for one in held for use in one.uses)
+    return granted
 
 
-def settle(reservation: Reservation, actual: int | None) -> None:
+def settle(settled: Iterable[tuple[Reservation, int | None]]) -> None:
     """Replace what was set aside by what was spent. An unknown cost counts as all that was set aside.
 
-    A reservation that expired meanwhile is corrected in the same way.
+    In the caller's transaction, which must see to it that a reservation is settled once.
 
     Raises:
-        NotHeld: it was settled or released before.
-        ValueError: the cost is negative.
+        ValueError: a cost is negative.
     """
-    if actual is not None and actual < 0:
-        raise ValueError(f"A negative cost: {actual}")
-    _end(reservation.id, ReservationState.SETTLED, actual)
-
-
-def release(reservation: Reservation) -> None:
-    """Give back what was set aside: the call was never made, or is not billed.
-
-    Raises:
-        NotHeld: it was settled or released before.
-    """
-    _end(reservation.id, ReservationState.RELEASED, 0)
-
-
-def expire_overdue(*, limit: int = 500) -> list[int]:
-    """Count what killed callers had set aside as spent, since nobody knows better; their ids.
-
-    `settle` and `release` correct it once the ledger knows what became of the call.
-    """
-    expired = []
-    for pk in BudgetReservation.objects.overdue().values_list("pk", flat=True)[:limit]:
-        with transaction.atomic():
-            held = BudgetReservation.objects.filter(pk=pk, state=ReservationState.HELD)
-            if held.update(state=ReservationState.EXPIRED):
-                row = BudgetReservation.objects.get(pk=pk)
-                _count(row.uses, reserved=-row.amount, spent=row.amount)
-                expired.append(pk)
-    return expired
+    changes = []
+    for held, actual in settled:
+        if actual is not None and actual < 0:
+            raise ValueError(f"A negative cost: {actual}")
+        spent = held.amount if actual is None else actual
+        if held.amount or spent:
+            changes += [(use, -held.amount, spent) for use in held.uses]
+    if changes:
+        _make({use for use, _, _ in changes})
+        _count(changes)
 
 
 def level(*, day: date, incident: int | None = None, run: str = "", severity: str = "") -> Level:
@@ -156,83 +162,110 @@ def level(*, day: date, incident: int | None = None, run: str = "", severity: st
     Over the limits, critical severity has the level of its own allowance.
     """
     caps = limits()
-    found = _level(_ordinary(day, incident, run), caps)
+    if not caps:
+        return Level.NORMAL
+    ordinary, allowance = ordinary_uses(day, incident, run), allowance_uses(day)
+    used = _used({*ordinary, *allowance})
+    found = _level(ordinary, used, caps)
     if found is Level.LOCAL and severity == Severity.CRITICAL and BudgetScope.CRITICAL in caps:
-        return _level([_allowance(day)], caps)
+        return _level(allowance, used, caps)
     return found
 
 
 # --- Rows --------------------------------------------------------------------------------------
 
-_Use = tuple[str, str]
+# In plain SQL, since they run around every call: to be built by the ORM takes ten times as long.
+_MAKE = """
+    INSERT INTO awsai_budgetuse (scope, key, reserved, spent) VALUES (%s, %s, 0, 0)
+    ON CONFLICT (scope, key) DO NOTHING
+"""
+_READ = "SELECT scope, key, reserved + spent FROM awsai_budgetuse WHERE {} ORDER BY scope, key"
+_CHANGE = """
+    UPDATE awsai_budgetuse SET reserved = reserved + %s, spent = spent + %s
+    WHERE scope = %s AND key = %s
+"""
 
 
-def _ordinary(day: date, incident: int | None, run: str) -> list[_Use]:
-    uses: list[_Use] = [(BudgetScope.RUN, run)] if run else []
-    if incident is not None:
-        uses.append((BudgetScope.INCIDENT, str(incident)))
-    return [*uses, (BudgetScope.DAY, day.isoformat())]
+def _locked(uses: Collection[Use]) -> dict[Use, int]:
+    """What is spent or reserved in each, the rows locked until the transaction ends."""
+    _make(uses)
+    return _used(uses, locking=connection.features.has_select_for_update)
 
 
-def _allowance(day: date) -> _Use:
-    return BudgetScope.CRITICAL, day.isoformat()
+def _make(uses: Collection[Use]) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany(_MAKE, sorted(uses))
 
 
-def _reserve(amount: int, uses: Sequence[_Use], lasts: timedelta) -> Reservation:
-    caps = limits()
-    with transaction.atomic():
-        BudgetUse.objects.bulk_create(
-            [BudgetUse(scope=scope, key=key) for scope, key in uses], ignore_conflicts=True
-        )
-        for scope, key in uses:
-            use = BudgetUse.objects.filter(scope=scope, key=key)
-            if scope in caps:
-                # The database decides again under the row's lock, so no other caller can be missed.
-                use = use.filter(reserved__lte=caps[scope] - amount - F("spent"))
-            if not use.update(reserved=F("reserved") + amount):
-                raise OverBudget(BudgetScope(scope), key)
-        at = now()
-        row = BudgetReservation.objects.create(
-            amount=amount,
-            uses=[[scope, key] for scope, key in uses],
-            reserved_at=at,
-            expires_at=at + lasts,
-        )
-    is_allowance = any(scope == BudgetScope.CRITICAL for scope, _ in uses)
-    return Reservation(id=row.pk, amount=amount, is_allowance=is_allowance)
+def _used(uses: Collection[Use], *, locking: bool = False) -> dict[Use, int]:
+    condition = " OR ".join(["(scope = %s AND key = %s)"] * len(uses))
+    query = _READ.format(condition) + " FOR UPDATE" * locking
+    with connection.cursor() as cursor:
+        cursor.execute(query, [part for use in uses for part in use])
+        return {(scope, key): used for scope, key, used in cursor.fetchall()}
 
 
-def _end(pk: int, state: ReservationState, actual: int | None) -> None:
-    with transaction.atomic():
-        row = BudgetReservation.objects.select_for_update().get(pk=pk)
-        if row.state not in (ReservationState.HELD, ReservationState.EXPIRED):
-            raise NotHeld(f"Reservation {pk} is {row.state}.")
-        spent = row.amount if actual is None else actual
-        if row.state == ReservationState.HELD:
-            _count(row.uses, reserved=-row.amount, spent=spent)
-        else:
-            _count(row.uses, reserved=0, spent=spent - row.amount)
-        row.state, row.actual = state, actual
-        row.save(update_fields=["state", "actual"])
+def _count(changes: Iterable[tuple[Use, int, int]]) -> None:
+    """Add to what is reserved and spent in each, locking the rows in the order of `_locked`."""
+    totals: dict[Use, list[int]] = {}
+    for use, reserved, spent in changes:
+        total = totals.setdefault(use, [0, 0])
+        total[0] += reserved
+        total[1] += spent
+    rows: list[tuple[int | str, ...]] = [
+        (*total, *use) for use, total in sorted(totals.items()) if any(total)
+    ]
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.executemany(_CHANGE, rows)
 
 
-def _count(uses: Sequence[Sequence[str]], *, reserved: int, spent: int) -> None:
-    for scope, key in uses:
-        BudgetUse.objects.filter(scope=scope, key=key).update(
-            reserved=F("reserved") + reserved, spent=F("spent") + spent
-        )
+def _granted(
+    claim: Claim, used: dict[Use, int], caps: Mapping[str, int]
+) -> Reservation | OverBudget:
+    """Set the claim aside in `used`, if the limits have room for it."""
+    ordinary = Reservation(amount=claim.amount, uses=claim.uses)
+    over = _without_room(ordinary, used, caps)
+    if over is None:
+        return _counted(ordinary, used)
+    spare = Reservation(amount=claim.amount, uses=_spare(claim, caps), is_allowance=True)
+    if spare.uses:
+        over = _without_room(spare, used, caps)
+    return OverBudget(*over) if over else _counted(spare, used)
 
 
-def _level(uses: Sequence[_Use], caps: dict[str, int]) -> Level:
-    shares = [_share(use, caps[use[0]]) for use in uses if use[0] in caps]
-    share = max(shares, default=0.0)
+def _spare(claim: Claim, caps: Mapping[str, int]) -> tuple[Use, ...]:
+    """What may still be used when an ordinary limit has no room."""
+    is_critical = claim.severity == Severity.CRITICAL and BudgetScope.CRITICAL in caps
+    return allowance_uses(claim.day) if is_critical else ()
+
+
+def _without_room(
+    wanted: Reservation, used: Mapping[Use, int], caps: Mapping[str, int]
+) -> Use | None:
+    if not wanted.amount:
+        return None
+    for use in wanted.uses:
+        if use[0] in caps and used[use] + wanted.amount > caps[use[0]]:
+            return use
+    return None
+
+
+def _counted(reservation: Reservation, used: dict[Use, int]) -> Reservation:
+    for use in reservation.uses:
+        used[use] += reservation.amount
+    return reservation
+
+
+def _level(uses: Iterable[Use], used: Mapping[Use, int], caps: Mapping[str, int]) -> Level:
+    share = max(
+        (_share(used.get(use, 0), caps[use[0]]) for use in uses if use[0] in caps), default=0.0
+    )
     if share >= 1:
         return Level.LOCAL
     return Level.CHEAPEST if share >= SCARCE else Level.NORMAL
 
 
-def _share(use: _Use, cap: int) -> float:
+def _share(used: int, cap: int) -> float:
     """How much of a limit is used up; a limit of nothing is used up from the start."""
-    row = BudgetUse.objects.filter(scope=use[0], key=use[1]).first()
-    used = row.reserved + row.spent if row else 0
     return used / cap if cap else 1.0

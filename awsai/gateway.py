@@ -70,26 +70,18 @@ class Asker:
     run_ref: str = ""
 
     def serving(self) -> AbstractContextManager[Any]:
-        return purpose.serving(incident=self.incident, agent=self.agent, run_ref=self.run_ref)
+        return purpose.serving(
+            incident=self.incident,
+            severity=self.severity,
+            agent=self.agent,
+            run_ref=self.run_ref,
+        )
 
     def level(self) -> Level:
         """What the budgets leave this asker to ask."""
         return budgets.level(
             day=now().date(), incident=self.incident, run=self.run_ref, severity=self.severity
         )
-
-    def reserve(self, amount: int) -> budgets.Reservation:
-        """Raises: CallFailed, BLOCKED when a limit has no room."""
-        try:
-            return budgets.reserve(
-                amount,
-                day=now().date(),
-                incident=self.incident,
-                run=self.run_ref,
-                severity=self.severity,
-            )
-        except budgets.OverBudget as over:
-            raise CallFailed(Trouble.BLOCKED, str(over), code=OVER_BUDGET) from over
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +117,11 @@ def ask(
             even from its own passages.
     """
     with asker.serving():
-        guarded = guarding.guard_question(question)
-        is_remote = settings.AWSAI_PROVIDER != LOCAL and not guarded.is_closed
+        is_remote = settings.AWSAI_PROVIDER != LOCAL
         level = asker.level() if is_remote else Level.NORMAL
+        may_leave = is_remote and level is not Level.LOCAL
+        guarded = guarding.guard_question(question, may_leave=may_leave)
+        is_remote = is_remote and not guarded.is_closed
         route = _route(guarded.question, asker, level, regions=[settings.AWS_REGION] * is_remote)
         notes = [*guarded.notes]
         if level is not Level.NORMAL:
@@ -150,7 +144,7 @@ def _route(
         Request(
             task=question.task,
             severity=asker.severity,
-            input_tokens=tokens.estimate(system_text(question) + user_text(question)),
+            input_tokens=tokens.rounded(_tokens_of(question)),
             max_tokens=question.max_tokens,
             needs=frozenset() if question.schema is None else frozenset({"json_schema"}),
         ),
@@ -160,6 +154,10 @@ def _route(
         incident=asker.incident,
         run=asker.run_ref,
     )
+
+
+def _tokens_of(question: Question) -> int:
+    return tokens.estimate(system_text(question) + user_text(question))
 
 
 def _residency() -> Residency:
@@ -200,7 +198,8 @@ class _Cascade:
                 failure = CallFailed(Trouble.BROKEN, why_not, service=candidate.service)
                 candidate = router.escalate(self.route.choice, self.tried)
                 continue
-            return Reply(answer=answer, decision=self.route.decision, notes=tuple(self.notes))
+            return Reply(answer=answer, decision=self.route.kept(), notes=tuple(self.notes))
+        self.route.kept()
         raise failure
 
     def _instead_of(self, candidate: Candidate, failed: CallFailed) -> Candidate | None:
@@ -218,9 +217,8 @@ class _Cascade:
         return _remotely(
             Target(service=candidate.service, model=candidate.model, region=candidate.region),
             lambda remote: self._read(remote, candidate),
-            asker=self.asker,
             at_most=self._ceiling(candidate),
-            route_decision=self.route.decision,
+            decision=self.route.decision,
             words=user_text(self.question),
         )
 
@@ -254,7 +252,7 @@ class _Cascade:
     def _count(self, candidate: Candidate, kind: OutcomeKind, *, is_good: bool) -> None:
         if not candidate.is_local:
             routes.report_outcome(
-                self.route.decision, model=candidate.model, kind=kind, is_good=is_good
+                self.route.kept(), model=candidate.model, kind=kind, is_good=is_good
             )
 
     def _ceiling(self, candidate: Candidate) -> int:
@@ -262,7 +260,7 @@ class _Cascade:
         rates = prices.in_force()
         if rates is None:
             return candidate.price
-        estimate = tokens.estimate(system_text(self.question) + user_text(self.question))
+        estimate = _tokens_of(self.question)
         most = Usage(tokens={"input": estimate * 4 // 3, "output": self.question.max_tokens})
         cost = pricing.cost(
             most,
@@ -326,7 +324,6 @@ def read_document(content: bytes, *, media_type: str, asker: Asker) -> Document:
             return _remotely(
                 Target(service="textract"),
                 lambda who: who.document_reader().read(content, media_type=media_type),
-                asker=asker,
             )
 
 
@@ -378,7 +375,7 @@ def _served(
     with asker.serving():
         if is_configured and _may_leave(asker):
             try:
-                return _remotely(target, call, asker=asker)
+                return _remotely(target, call)
             except CallFailed as failed:
                 log.warning("%s gave no answer, the local provider does: %s", target, failed)
         return _locally(operation, call)
@@ -392,21 +389,26 @@ def _remotely(
     target: Target,
     call: Callable[[Provider], A],
     *,
-    asker: Asker,
-    at_most: int = 0,
+    at_most: int | None = None,
     **about: Any,
 ) -> A:
     """Ask the configured provider, if its breaker and the budgets let us.
 
-    Services without a known ceiling reserve nothing, so they can pass a limit by one call.
+    Raises:
+        CallFailed: it gave no answer, or was not asked: BLOCKED when a limit has no room.
     """
     condition = breakers().admit(target)
     if condition.is_open:
         why = f"{target} is left alone for now: {condition.reason}"
         raise CallFailed(Trouble.UNAVAILABLE, why, code=LEFT_ALONE, service=target.service)
-    serving = purpose.serving(estimated_nano_usd=at_most or None, **about)
-    with _reported(target), _paid(asker, at_most), serving:
-        return call(provider())
+    serving = purpose.serving(estimated_nano_usd=at_most, **about)
+    with _reported(target), serving:
+        try:
+            return call(provider())
+        except budgets.OverBudget as over:
+            raise CallFailed(
+                Trouble.BLOCKED, str(over), code=OVER_BUDGET, service=target.service
+            ) from over
 
 
 @contextmanager
@@ -421,19 +423,6 @@ def _reported(target: Target) -> Iterator[None]:
         raise
     finally:
         breakers().report(target, trouble)
-
-
-@contextmanager
-def _paid(asker: Asker, at_most: int) -> Iterator[None]:
-    """Reserve before, settle after by what the ledger says; budgets count list prices."""
-    reservation = asker.reserve(at_most)
-    with ledger.tallying() as calls:
-        try:
-            yield
-        finally:
-            known = [call.list_price_nano_usd for call in calls]
-            spent = None if None in known else sum(price or 0 for price in known)
-            budgets.settle(reservation, spent)
 
 
 def _locally(operation: str, call: Callable[[Provider], A]) -> A:

@@ -29,15 +29,15 @@ class Guarded:
     is_closed: bool = False
 
 
-def guard_question(question: Question) -> Guarded:
-    """Mask what must not be seen.
+def guard_question(question: Question, *, may_leave: bool) -> Guarded:
+    """Mask what must not be seen; the account's guardrail is asked when the question may leave.
 
     Raises:
         CallFailed: BLOCKED, the question may not be asked of anybody.
     """
     passages, notes = _checked(provider("local").guard(), question.passages)
     guarded = Guarded(question=replace(question, passages=passages), notes=notes)
-    if not _has_guardrail():
+    if not (may_leave and _has_guardrail()):
         return guarded
     try:
         passages, more = _checked(provider().guard(), passages)

@@ -1,8 +1,9 @@
 """The ledger: every call of an AI service, in one order, as it was billed.
 
 A call is an intent before it is made and one row after it ended, whatever happened; an intent whose
-process died is found later and becomes a row that says so. Rows are written in transactions of their
-own, outside the caller's: what was spent is spent, even if the caller's work is rolled back.
+process died is found later and becomes a row that says so. Intents reserve in the budgets and rows
+settle there, in the same transaction, which is one of their own and not the caller's: what was spent
+is spent, even if the caller's work is rolled back.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import logging
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -20,17 +20,20 @@ from typing import Any
 from django.db import transaction
 from django.utils.timezone import now
 
-from awsai import payloads, prices, pricing, purpose
+from awsai import budgets, payloads, prices, pricing, purpose
+from awsai.budgets import Claim, OverBudget, Reservation
 from awsai.events import AwsCallRecorded
-from awsai.models import AwsCall, AwsCallIntent, Outcome
+from awsai.journal import Journal
+from awsai.models import AwsCall, AwsCallIntent, Outcome, RouteDecision
 from awsai.ports import NOTHING_USED, TOKEN_METERS, Trouble, Usage
+from awsai.purpose import Purpose
 from incidentops.access import chain
 from incidentops.realtime import outbox
 
 log = logging.getLogger(__name__)
 
-# Longer than any task may run, so that nobody is still waiting for the answer.
-LOST_AFTER = timedelta(minutes=15)
+# Longer than any call may take, so that nobody is still waiting for the answer.
+LOST_AFTER = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,49 +90,35 @@ class Entry:
         """Write the row. Settling again changes nothing and gives the row that was written."""
         if self._call is None:
             latency = self.elapsed_ms() if latency_ms is None else latency_ms
-            self._call = _settle(self.intent, result, latency)
-            if (calls := _tally.get(None)) is not None:
-                calls.append(self._call)
+            self._call = _close_one(self.intent, result, latency)
         return self._call
 
 
 def intend(
     *, service: str, operation: str, provider: str, model: str = "", region: str = ""
 ) -> Entry:
-    """Store that a call is about to be made, for the current purpose."""
+    """Store that a call is about to be made, for the current purpose, and reserve what it can cost.
+
+    Raises:
+        OverBudget: a limit has no room for it; it must not be made.
+    """
     about = purpose.current()
-    with transaction.atomic():
-        intent = AwsCallIntent.objects.create(
-            id=uuid.uuid4(),
-            service=service,
-            operation=operation,
-            provider=provider,
-            region=region,
-            model_requested=model,
-            incident_number=about.incident,
-            agent=about.agent,
-            run_ref=about.run_ref,
-            route_decision=about.route_decision,
-            prompt_digest=about.digest,
-            estimated_nano_usd=about.estimated_nano_usd,
-            started_at=now(),
-        )
-        payloads.keep(intent.pk, about.words)
+    intent = AwsCallIntent(
+        id=uuid.uuid4(),
+        service=service,
+        operation=operation,
+        provider=provider,
+        region=region,
+        model_requested=model,
+        incident_number=about.incident,
+        agent=about.agent,
+        run_ref=about.run_ref,
+        prompt_digest=about.digest,
+        estimated_nano_usd=about.estimated_nano_usd,
+        started_at=now(),
+    )
+    _journal.write(_Opening(intent=intent, about=about))
     return Entry(intent)
-
-
-_tally: ContextVar[list[AwsCall]] = ContextVar("awsai_tally")
-
-
-@contextmanager
-def tallying() -> Iterator[list[AwsCall]]:
-    """The rows that are written in the block by this thread or task, as they are written."""
-    calls: list[AwsCall] = []
-    token = _tally.set(calls)
-    try:
-        yield calls
-    finally:
-        _tally.reset(token)
 
 
 def outcome_of(trouble: Trouble) -> Outcome:
@@ -144,50 +133,153 @@ def reconcile(older_than: timedelta = LOST_AFTER) -> int:
     lost = AwsCallIntent.objects.filter(is_settled=False, started_at__lt=now() - older_than)
     count = 0
     for intent in lost.order_by("started_at")[:500]:
-        _settle(intent, Result(outcome=Outcome.LOST), None)
+        _close_one(intent, Result(outcome=Outcome.LOST), None)
         count += 1
     if count:
         log.warning("%s AI calls were lost with their processes", count)
     return count
 
 
-def _settle(intent: AwsCallIntent, result: Result, latency_ms: int | None) -> AwsCall:
-    cost = _cost(intent, result)
-    with transaction.atomic():
-        # Whoever flips it writes the row; a reconciliation that came first has written it already.
-        if not AwsCallIntent.objects.filter(pk=intent.pk, is_settled=False).update(is_settled=True):
-            return AwsCall.objects.get(intent=str(intent.pk))
-        return record(
-            intent=str(intent.pk),
-            service=intent.service,
-            operation=intent.operation,
-            provider=intent.provider,
-            region=intent.region,
-            model_requested=intent.model_requested,
-            model_invoked=result.model_invoked,
-            incident_number=intent.incident_number,
-            agent=intent.agent,
-            run_ref=intent.run_ref,
-            route_decision=intent.route_decision,
-            prompt_digest=intent.prompt_digest,
-            outcome=result.outcome,
-            error_code=result.error_code[:80],
-            stop_reason=result.stop_reason[:40],
-            request_id=result.request_id[:80],
-            attempts=result.attempts,
-            usage=result.usage,
-            cost=cost,
-            latency_ms=latency_ms,
-            first_token_ms=result.first_token_ms,
-            started_at=intent.started_at,
+# --- Writing -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Opening:
+    intent: AwsCallIntent
+    about: Purpose
+
+    @property
+    def claim(self) -> Claim:
+        return Claim(
+            amount=self.intent.estimated_nano_usd or 0,
+            day=self.intent.day,
+            incident=self.intent.incident_number,
+            run=self.intent.run_ref,
+            severity=self.about.severity,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Closing:
+    intent: AwsCallIntent
+    row: AwsCall
+
+    @property
+    def reservation(self) -> Reservation:
+        intent = self.intent
+        ordinary = budgets.ordinary_uses(intent.day, intent.incident_number, intent.run_ref)
+        return Reservation(
+            amount=intent.estimated_nano_usd or 0,
+            uses=budgets.allowance_uses(intent.day) if intent.is_allowance else ordinary,
+            is_allowance=intent.is_allowance,
+        )
+
+
+def _write(items: Sequence[_Opening | _Closing]) -> list[AwsCall | AwsCallIntent | Exception]:
+    """Write the beginnings and the ends of several calls in one transaction."""
+    openings = [item for item in items if isinstance(item, _Opening)]
+    closings = [item for item in items if isinstance(item, _Closing)]
+    with _storing(openings), transaction.atomic():
+        opened = iter(_open(openings) if openings else ())
+        closed = iter(_close(closings) if closings else ())
+    return [next(opened if isinstance(item, _Opening) else closed) for item in items]
+
+
+_journal = Journal(_write)
+
+
+def _close_one(intent: AwsCallIntent, result: Result, latency_ms: int | None) -> AwsCall:
+    written = _journal.write(_Closing(intent=intent, row=_row_of(intent, result, latency_ms)))
+    assert isinstance(written, AwsCall)
+    return written
+
+
+@contextmanager
+def _storing(openings: Sequence[_Opening]) -> Iterator[None]:
+    """Decisions that are stored in the block are not, after all, when it fails."""
+    fresh = _fresh_decisions(openings)
+    try:
+        yield
+    except BaseException:
+        for decision in fresh:
+            decision.pk, decision._state.adding = None, True
+        raise
+
+
+def _fresh_decisions(openings: Sequence[_Opening]) -> list[RouteDecision]:
+    decisions = [opening.about.decision for opening in openings]
+    return [one for one in decisions if one is not None and one._state.adding]
+
+
+def _open(openings: Sequence[_Opening]) -> list[AwsCallIntent | Exception]:
+    """Reserve and store the intents, but for those that a budget has no room for."""
+    paid = [opening for opening in openings if not opening.intent.is_local]
+    refused: dict[uuid.UUID, Exception] = {}
+    for opening, granted in zip(paid, budgets.reserve([o.claim for o in paid]), strict=True):
+        if isinstance(granted, OverBudget):
+            refused[opening.intent.pk] = granted
+        else:
+            opening.intent.is_allowance = granted.is_allowance
+    made = [opening for opening in openings if opening.intent.pk not in refused]
+    RouteDecision.objects.bulk_create(_fresh_decisions(made))
+    for opening in made:
+        decision = opening.about.decision
+        opening.intent.route_decision = decision.pk if decision else None
+        payloads.keep(opening.intent.pk, opening.about.words)
+    AwsCallIntent.objects.bulk_create(opening.intent for opening in made)
+    return [refused.get(opening.intent.pk, opening.intent) for opening in openings]
+
+
+def _close(closings: Sequence[_Closing]) -> list[AwsCall]:
+    """Settle the intents and append their rows; rows that somebody else wrote stay as they are."""
+    ids = [closing.intent.pk for closing in closings]
+    # Whoever flips it writes the row; a reconciliation that came first has written it already.
+    flipped = AwsCallIntent.objects.filter(pk__in=ids, is_settled=False).update(is_settled=True)
+    rows: dict[str, AwsCall] = {}
+    if flipped < len(ids):
+        rows = {row.intent: row for row in AwsCall.objects.filter(intent__in=map(str, ids))}
+    mine = [closing for closing in closings if str(closing.intent.pk) not in rows]
+    budgets.settle(
+        (closing.reservation, closing.row.list_price_nano_usd)
+        for closing in mine
+        if not closing.intent.is_local
+    )
+    rows |= {row.intent: row for row in _append([closing.row for closing in mine])}
+    return [rows[str(pk)] for pk in ids]
+
+
+def _row_of(intent: AwsCallIntent, result: Result, latency_ms: int | None) -> AwsCall:
+    return _row(
+        intent=str(intent.pk),
+        service=intent.service,
+        operation=intent.operation,
+        provider=intent.provider,
+        region=intent.region,
+        model_requested=intent.model_requested,
+        model_invoked=result.model_invoked,
+        incident_number=intent.incident_number,
+        agent=intent.agent,
+        run_ref=intent.run_ref,
+        route_decision=intent.route_decision,
+        prompt_digest=intent.prompt_digest,
+        outcome=result.outcome,
+        error_code=result.error_code[:80],
+        stop_reason=result.stop_reason[:40],
+        request_id=result.request_id[:80],
+        attempts=result.attempts,
+        usage=result.usage,
+        cost=_cost(intent, result),
+        latency_ms=latency_ms,
+        first_token_ms=result.first_token_ms,
+        started_at=intent.started_at,
+    )
 
 
 def _cost(intent: AwsCallIntent, result: Result) -> Cost:
     if result.outcome == Outcome.LOST:
         estimate = intent.estimated_nano_usd if intent.provider == "aws" else 0
         return Cost(billed=estimate, list_price=intent.estimated_nano_usd, confidence="estimated")
-    if intent.provider == "local":
+    if intent.is_local:
         return Cost(billed=0, list_price=0)
     is_billed = intent.provider == "aws"
     rates = prices.in_force()
@@ -209,7 +301,18 @@ def _cost(intent: AwsCallIntent, result: Result) -> Cost:
     )
 
 
-def record(
+def record(**fields: Any) -> AwsCall:
+    """Append a row that no intent preceded, with the caller's transaction; as `_row` takes them.
+
+    The end of the ledger stays locked until the transaction ends: record last.
+
+    Raises:
+        ValueError: a kind of token that has no column in the API.
+    """
+    return _append([_row(**fields)])[0]
+
+
+def _row(
     *,
     service: str,
     operation: str,
@@ -222,17 +325,10 @@ def record(
     attempts: Sequence[Attempt] = (),
     **columns: Any,
 ) -> AwsCall:
-    """Append a row and tell of it, with the caller's transaction.
-
-    `columns` are further columns of `AwsCall`. The end of the ledger stays locked until the
-    transaction ends: record last.
-
-    Raises:
-        ValueError: a kind of token that has no column in the API.
-    """
+    """A row to be appended. `columns` are further columns of `AwsCall`."""
     if unknown := set(usage.tokens) - set(TOKEN_METERS):
         raise ValueError(f"Unknown kinds of token: {', '.join(sorted(unknown))}")
-    call = AwsCall(
+    return AwsCall(
         service=service,
         operation=operation,
         provider=provider,
@@ -249,14 +345,19 @@ def record(
         started_at=started_at,
         **columns,
     )
+
+
+def _append(calls: Sequence[AwsCall]) -> list[AwsCall]:
+    """Put the rows at the end of the ledger and tell of them, with the caller's transaction."""
     with transaction.atomic(savepoint=False):
-        chain.append(call)
-        outbox.publish(
+        stored = chain.extend(calls)
+        outbox.publish_all(
             AwsCallRecorded(
                 version=call.sequence, incident=call.incident_number, call=call_record(call)
             )
+            for call in stored
         )
-    return call
+    return stored
 
 
 def _attempt_row(attempt: Attempt) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from django.db import transaction
 from django.utils.timezone import now
 
 from awsai import offers, pricing
+from awsai.freshness import kept_fresh
 from awsai.models import CatalogueModel, PriceRate, PriceVersion
 from awsai.models.prices import PriceStatus, RateConfidence, Scope
 from incidentops.access import audit
@@ -73,6 +74,7 @@ class NeedsConfirmation(Exception):
 # --- In force ----------------------------------------------------------------------------------
 
 
+@kept_fresh
 def in_force() -> pricing.PriceList | None:
     """The rates to bill by; None when no list is in force."""
     active = PriceVersion.objects.filter(status=PriceStatus.ACTIVE).first()

@@ -5,10 +5,12 @@ A price that is not known is no price: the cost is None with the reason, never 0
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
+from decimal import Decimal
+from fractions import Fraction
+from functools import cached_property, lru_cache
 from math import lcm
 from typing import Literal, get_args
 
@@ -24,8 +26,6 @@ GEOGRAPHIES = ("us", "eu", "apac", "jp", "au")
 
 _READING = tuple(meter for meter in TOKEN_METERS if meter != "output")
 _GUARDRAILS = "bedrock-guardrails"
-# Amounts have 20 digits and quantities some 12: this many carry every product and sum exactly.
-_EXACT = Context(prec=80)
 _NANO = 10**9
 
 
@@ -45,18 +45,49 @@ class Rate:
     effective_to: date | None
     confidence: RateConfidence
 
+    @cached_property
+    def nano_usd(self) -> Fraction:
+        """What one unit costs, exactly."""
+        return Fraction(self.amount) * _NANO / self.unit_size
+
 
 class PriceList:
-    """The rates of one version, found by SKU. `version` is the label the ledger notes."""
+    """The rates of one version. `version` is the label the ledger notes."""
 
     def __init__(self, *, version: str, rates: Iterable[Rate]) -> None:
         self.version = version
         self._by_sku: dict[str, list[Rate]] = {}
         for rate in rates:
             self._by_sku.setdefault(rate.sku, []).append(rate)
+        # A router prices every candidate of every call.
+        self._held = lru_cache(maxsize=4096)(self._hold)
 
-    def of(self, sku: str) -> list[Rate]:
-        return self._by_sku.get(sku, [])
+    def held(
+        self, sku: str, scope: Scope, region: str, tier: Tier, day: date, *, read: int
+    ) -> tuple[int, Mapping[str, Rate]]:
+        """The rates of each meter for a request that reads so many tokens, and from how many on.
+
+        A model with a price for long inputs has it for all meters: one without is not known.
+        """
+        by_floor = self._held(sku, scope, region, tier, day)
+        floor = max((floor for floor in by_floor if floor <= read), default=0)
+        return floor, by_floor.get(floor, {})
+
+    def _hold(
+        self, sku: str, scope: Scope, region: str, tier: Tier, day: date
+    ) -> Mapping[int, Mapping[str, Rate]]:
+        found: dict[int, dict[str, Rate]] = {}
+        # What is said of a region stands over what is said of all.
+        for rate in sorted(self._by_sku.get(sku, []), key=lambda rate: rate.region != EVERYWHERE):
+            if (
+                rate.scope == scope
+                and rate.tier == tier
+                and rate.region in (region, EVERYWHERE)
+                and rate.effective_from <= day
+                and (rate.effective_to is None or day < rate.effective_to)
+            ):
+                found.setdefault(rate.min_input_tokens, {})[rate.meter] = rate
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +109,7 @@ class ModelName:
     geography: str = ""
 
 
+@lru_cache(maxsize=1024)
 def parse(model: str) -> ModelName:
     """Take an id apart; of an ARN, its last part. An unknown prefix stays in the base id."""
     name = model.rsplit("/", 1)[-1]
@@ -147,35 +179,23 @@ def _rate(
     read: int,
 ) -> Rate:
     day = at.astimezone(UTC).date()
-    held = [
-        rate
-        for rate in rates.of(name.base_id)
-        if rate.scope == name.scope
-        and rate.tier == tier
-        and rate.region in (region, EVERYWHERE)
-        and rate.effective_from <= day
-        and (rate.effective_to is None or day < rate.effective_to)
-        and rate.min_input_tokens <= read
-    ]
-    # A model with a price for long inputs has it for all meters: one without is not known.
-    floor = max((rate.min_input_tokens for rate in held), default=0)
-    found = [rate for rate in held if rate.meter == meter and rate.min_input_tokens == floor]
-    if not found:
+    floor, held = rates.held(name.base_id, name.scope, region, tier, day, read=read)
+    rate = held.get(meter)
+    if rate is None:
         where = f"{name.scope}, {region or 'no region'}, {tier}"
         from_tokens = f", from {floor} input tokens" if floor else ""
         raise _Unknown(f"No price for {meter} of {name.base_id} ({where}{from_tokens}) on {day}.")
-    return min(found, key=lambda rate: rate.region == EVERYWHERE)
+    return rate
 
 
 def _nano_usd(charges: list[tuple[int, Rate]]) -> int:
-    """The sum over one common unit, so that the only division is the one that is rounded."""
-    unit = lcm(*(rate.unit_size for _, rate in charges))
-    with localcontext(_EXACT):
-        total = sum(
-            (quantity * rate.amount * (unit // rate.unit_size) for quantity, rate in charges),
-            Decimal(0),
-        )
-        return int((total * _NANO / unit).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
+    """The sum over one common denominator: exact, and rounded once, half to even."""
+    denominator = lcm(*(rate.nano_usd.denominator for _, rate in charges))
+    total = sum(
+        quantity * rate.nano_usd.numerator * (denominator // rate.nano_usd.denominator)
+        for quantity, rate in charges
+    )
+    return round(Fraction(total, denominator))
 
 
 def _confidence(usage: Usage, rates: list[Rate]) -> RateConfidence:

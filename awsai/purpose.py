@@ -12,15 +12,21 @@ from typing import Any
 
 from django.conf import settings
 
+from awsai.models import RouteDecision
+
 
 @dataclass(frozen=True, kw_only=True)
 class Purpose:
-    """`run_ref` names the agent run; `words` are kept as a keyed digest, or sealed if asked."""
+    """`run_ref` names the agent run; `words` are kept as a keyed digest, or sealed if asked.
+
+    A `decision` that is not stored yet is stored with the first call it led to.
+    """
 
     incident: int | None = None
+    severity: str = ""
     agent: str = ""
     run_ref: str = ""
-    route_decision: int | None = None
+    decision: RouteDecision | None = None
     words: str = ""
     estimated_nano_usd: int | None = None
 

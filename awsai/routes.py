@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
-from time import monotonic
 from typing import Any
 
 from django.conf import settings
@@ -18,6 +17,7 @@ from django.utils.timezone import now
 
 from awsai import prices, pricing, router
 from awsai.breaker import Target, breakers
+from awsai.freshness import kept_fresh
 from awsai.models import (
     AwsCall,
     CatalogueModel,
@@ -143,10 +143,16 @@ def weights(severity: str) -> Weights:
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """A choice and the row that keeps it. `decision` is the id the ledger notes with each call."""
+    """A choice and the row that keeps it, which is stored with the first call it leads to."""
 
-    decision: int
+    decision: RouteDecision
     choice: Choice
+
+    def kept(self) -> int:
+        """The id of the row, stored now if no call has stored it."""
+        if self.decision._state.adding:
+            self.decision.save(force_insert=True)
+        return self.decision.pk
 
 
 def decide(
@@ -155,26 +161,18 @@ def decide(
     regions: Sequence[str],
     residency: Residency,
     level: Level,
-    local: Candidate | None = LOCAL,
+    has_local: bool = True,
     incident: int | None = None,
     run: str = "",
     at: datetime | None = None,
 ) -> Route:
-    """Choose whom to ask and keep why. `regions` are those we call from, home first."""
-    at = at or now()
-    rates = prices.in_force()
-    offered = candidates(request, regions=regions, rates=rates, at=at)
-    weighed = weights(request.severity)
-    choice = router.choose(
-        [*offered, local] if local else offered,
-        request,
-        level=level,
-        residency=residency,
-        weights=weighed,
-    )
-    first = choice.cascade[0] if choice.cascade else None
-    row = RouteDecision.objects.create(
-        at=at,
+    """Choose whom to ask and note why. `regions` are those we call from, home first."""
+    choose = _considered_lately if at is None else _consider
+    found = choose(request, tuple(regions), residency, level, has_local, at)
+    first = found.choice.cascade[0] if found.choice.cascade else None
+    top = found.choice.top
+    decision = RouteDecision(
+        at=at or now(),
         task=request.task,
         severity=request.severity,
         level=level,
@@ -183,16 +181,56 @@ def decide(
         input_tokens=request.input_tokens,
         max_tokens=request.max_tokens,
         residency=asdict(residency),
-        weights=asdict(weighed),
-        price_version=rates.version if rates else "",
-        candidates=_considered(choice),
+        weights=asdict(found.weights),
+        price_version=found.price_version,
+        candidates=found.candidates,
         chosen=first.model if first else "",
         chosen_region=first.region if first else "",
-        top=choice.top.model if choice.top else "",
-        top_region=choice.top.region if choice.top else "",
-        reason=choice.reason,
+        top=top.model if top else "",
+        top_region=top.region if top else "",
+        reason=found.choice.reason,
     )
-    return Route(decision=row.pk, choice=choice)
+    return Route(decision=decision, choice=found.choice)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Considered:
+    """A choice, what it was made by, and its candidates as the decision keeps them."""
+
+    choice: Choice
+    weights: Weights
+    price_version: str
+    candidates: list[dict[str, Any]]
+
+
+def _consider(
+    request: Request,
+    regions: tuple[str, ...],
+    residency: Residency,
+    level: Level,
+    has_local: bool,
+    at: datetime | None,
+) -> _Considered:
+    rates = prices.in_force()
+    offered = candidates(request, regions=regions, rates=rates, at=at or now())
+    weighed = weights(request.severity)
+    choice = router.choose(
+        [*offered, LOCAL] if has_local else offered,
+        request,
+        level=level,
+        residency=residency,
+        weights=weighed,
+    )
+    return _Considered(
+        choice=choice,
+        weights=weighed,
+        price_version=rates.version if rates else "",
+        candidates=_considered(choice),
+    )
+
+
+# In a storm many ask the same within seconds, and nothing a choice is made from moves in them.
+_considered_lately = kept_fresh(_consider)
 
 
 def candidates(
@@ -247,26 +285,18 @@ class _Known:
     statistics: dict[tuple[str, str], Statistics]
     lengths: dict[str, int]
     posteriors: dict[str, Posterior]
-    read_at: float
 
 
-_read: dict[str, _Known] = {}
-
-
+@kept_fresh
 def _known(task: str) -> _Known:
-    """Read anew when it is older than `AWSAI_ROUTES_FRESH`: hundreds of calls move it by little."""
-    known = _read.get(task)
-    if known and monotonic() - known.read_at < settings.AWSAI_ROUTES_FRESH.total_seconds():
-        return known
+    """Hundreds of calls move it by little."""
     recent = recent_calls()
-    _read[task] = _Known(
+    return _Known(
         models=list(CatalogueModel.objects.routable()),
         statistics=statistics(recent),
         lengths=output_tokens(task, recent),
         posteriors=posteriors(task),
-        read_at=monotonic(),
     )
-    return _read[task]
 
 
 def _places(model: CatalogueModel, regions: Sequence[str]) -> list[str]:
@@ -325,7 +355,7 @@ def _score(choice: Choice, candidate: Candidate) -> dict[str, Any] | None:
     score = choice.scores.get(candidate.key)
     if score is None:
         return None
-    return {**asdict(score), "total_usd": score.total_usd, "assumed": list(score.assumed)}
+    return {**vars(score), "total_usd": score.total_usd, "assumed": list(score.assumed)}
 
 
 # --- What the ledger and the outcomes say ------------------------------------------------------
@@ -338,20 +368,22 @@ def report_outcome(
     kind: OutcomeKind,
     is_good: bool,
     at: datetime | None = None,
-) -> RouteOutcome:
+) -> None:
     """Say how an answer turned out; said twice of the same check, the last word counts.
 
     Raises:
         RouteDecision.DoesNotExist: there is no such decision.
     """
     task = RouteDecision.objects.values_list("task", flat=True).get(pk=decision)
-    outcome, _ = RouteOutcome.objects.update_or_create(
-        decision_id=decision,
-        model=model,
-        kind=kind,
-        defaults={"task": task, "is_good": is_good, "at": at or now()},
+    outcome = RouteOutcome(
+        decision_id=decision, model=model, kind=kind, task=task, is_good=is_good, at=at or now()
     )
-    return outcome
+    RouteOutcome.objects.bulk_create(
+        [outcome],
+        update_conflicts=True,
+        unique_fields=["decision", "model", "kind"],
+        update_fields=["is_good", "at"],
+    )
 
 
 def posteriors(task: str) -> dict[str, Posterior]:
@@ -382,10 +414,24 @@ class LedgerCall:
     started_at: datetime
 
 
+_COLUMNS = (
+    "service",
+    "provider",
+    "model_invoked",
+    "model_requested",
+    "region",
+    "route_decision",
+    "outcome",
+    "tokens",
+    "latency_ms",
+    "started_at",
+)
+
+
 def recent_calls() -> list[LedgerCall]:
     """The last calls by the configured provider, the newest first: a bounded look at the ledger."""
     rows = AwsCall.objects.filter(provider=settings.AWSAI_PROVIDER).order_by("-sequence")
-    return [_ledger_call(row) for row in rows[:_LOOKED_AT]]
+    return [_ledger_call(row) for row in rows.values(*_COLUMNS)[:_LOOKED_AT]]
 
 
 def calls_of(decisions: Iterable[int]) -> dict[int, list[LedgerCall]]:
@@ -393,25 +439,24 @@ def calls_of(decisions: Iterable[int]) -> dict[int, list[LedgerCall]]:
     found: dict[int, list[LedgerCall]] = defaultdict(list)
     ids = list(decisions)
     for start in range(0, len(ids), _IDS_AT_ONCE):
-        some = ids[start : start + _IDS_AT_ONCE]
-        for row in AwsCall.objects.filter(route_decision__in=some).order_by("sequence"):
-            if row.route_decision is not None:
-                found[row.route_decision].append(_ledger_call(row))
+        rows = AwsCall.objects.filter(route_decision__in=ids[start : start + _IDS_AT_ONCE])
+        for row in rows.order_by("sequence").values(*_COLUMNS):
+            found[row["route_decision"]].append(_ledger_call(row))
     return found
 
 
-def _ledger_call(row: AwsCall) -> LedgerCall:
+def _ledger_call(row: Mapping[str, Any]) -> LedgerCall:
     return LedgerCall(
-        service=row.service,
-        provider=row.provider,
+        service=row["service"],
+        provider=row["provider"],
         # A call that failed was answered by no model.
-        model=row.model_invoked or row.model_requested,
-        region=row.region,
-        decision=row.route_decision,
-        outcome=row.outcome,
-        tokens=row.tokens,
-        latency_ms=row.latency_ms,
-        started_at=row.started_at,
+        model=row["model_invoked"] or row["model_requested"],
+        region=row["region"],
+        decision=row["route_decision"],
+        outcome=row["outcome"],
+        tokens=row["tokens"],
+        latency_ms=row["latency_ms"],
+        started_at=row["started_at"],
     )
 
 

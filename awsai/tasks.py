@@ -4,7 +4,7 @@ import logging
 
 from celery import shared_task
 
-from awsai import health, payloads, reconciliation, refresh
+from awsai import health, ledger, payloads, refresh
 from awsai.ports import CallFailed
 
 log = logging.getLogger(__name__)
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 @shared_task
 def reconcile() -> None:
-    reconciliation.reconcile()
+    ledger.reconcile()
 
 
 @shared_task

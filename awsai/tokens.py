@@ -15,6 +15,12 @@ def estimate(text: str) -> int:
     return -(-_size(text) // BYTES_A_TOKEN)
 
 
+def rounded(count: int) -> int:
+    """The count to two figures, upwards: an estimate says no more, and like questions count alike."""
+    step: int = 10 ** max(len(str(count)) - 2, 0)
+    return -(-count // step) * step
+
+
 def cut(text: str, limit: int) -> str:
     """The longest beginning of the text that is at most `limit` tokens by the estimate."""
     if estimate(text) <= limit:

@@ -385,8 +385,8 @@ AWS_ROLES = {
     for plane in ("invoke", "observe", "act", "price_sync")
 }
 AWSAI_KEEP_WORDS_DAYS = environment.read_int("IOP_AWSAI_KEEP_WORDS_DAYS", at_least=0)
-# How old what models are chosen by may be: catalogue, latencies, failures, outcomes.
-AWSAI_ROUTES_FRESH = timedelta(seconds=5)
+# How old what models are chosen by may be: catalogue, prices, latencies, failures, outcomes.
+AWSAI_FRESH = timedelta(seconds=5)
 # Where `manage.py up` notes the URL of the emulator it runs.
 AWS_EMULATOR_ADDRESS = VAR / "aws_emulator.url"
 AWS_EMULATOR_URL = environment.read("IOP_AWS_EMULATOR_URL")

@@ -67,7 +67,7 @@ def _cheap_settings() -> None:
     from django.conf import settings
 
     settings.RELAY_IN_BACKGROUND = False
-    settings.AWSAI_ROUTES_FRESH = timedelta(0)
+    settings.AWSAI_FRESH = timedelta(0)
     settings.STORAGES["staticfiles"] = {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
     }

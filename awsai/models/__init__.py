@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from awsai.models.budgets import Budget, BudgetReservation, BudgetUse
+from awsai.models.budgets import Budget, BudgetUse
 from awsai.models.catalogue import CatalogueModel
 from awsai.models.knowledge import Knowledge, KnowledgeEdition, KnowledgeKind, MemoryEntry
 from awsai.models.ledger import (
@@ -20,7 +20,6 @@ __all__ = [
     "AwsCallPayload",
     "AwsCallQuerySet",
     "Budget",
-    "BudgetReservation",
     "BudgetUse",
     "CatalogueModel",
     "Knowledge",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, date
 
 from django.db import models
 
@@ -31,7 +32,11 @@ class LedgerHead(ChainHead):
 
 
 class AwsCallIntent(models.Model):
-    """A call that is about to be made, stored before it. Without a row in the ledger it was lost."""
+    """A call that is about to be made, stored before it. Without a row in the ledger it was lost.
+
+    It is also what sets its money aside: until it is settled `estimated_nano_usd` counts as reserved
+    in the budgets, in those of critical severity when `is_allowance`.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     service = models.CharField(max_length=40)
@@ -45,6 +50,7 @@ class AwsCallIntent(models.Model):
     route_decision = models.BigIntegerField(null=True, blank=True)
     prompt_digest = models.CharField(max_length=64, blank=True, default="")
     estimated_nano_usd = models.BigIntegerField(null=True, blank=True)
+    is_allowance = models.BooleanField(default=False)
     started_at = models.DateTimeField()
     is_settled = models.BooleanField(default=False)
 
@@ -59,6 +65,16 @@ class AwsCallIntent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.service}.{self.operation} at {self.started_at}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this installation answers by itself: nothing can be billed."""
+        return self.provider == "local"
+
+    @property
+    def day(self) -> date:
+        """The day (UTC) in whose budget the call counts."""
+        return self.started_at.astimezone(UTC).date()
 
 
 def _unannounced() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 
@@ -24,7 +24,7 @@ class Event:
     version: int = 0
 
     def data(self) -> dict[str, Any]:
-        fields = asdict(self)
+        fields = dict(vars(self))
         del fields["version"]
         return fields
 

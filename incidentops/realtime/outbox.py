@@ -68,6 +68,8 @@ def publish_all(happened: Iterable[Event]) -> list[OutboxEvent]:
         OutboxEvent(type=event.type, version=event.version, data=event.data(), at=at)
         for event in happened
     )
+    if not rows:
+        return []
     transaction.on_commit(_relay_thread.wake, robust=True)
     return rows
 

@@ -8,7 +8,14 @@ import pytest
 
 from awsai import budgets, gateway, knowledge, prices
 from awsai.emulator.emulator import Emulator
-from awsai.models import AwsCall, BudgetReservation, KnowledgeKind, RouteDecision, RouteOutcome
+from awsai.models import (
+    AwsCall,
+    AwsCallIntent,
+    BudgetUse,
+    KnowledgeKind,
+    RouteDecision,
+    RouteOutcome,
+)
 from awsai.models.budgets import BudgetScope
 from awsai.ports import Answer, CallFailed, Passage, Question, Trouble
 from awsai.providers.local import LocalProvider
@@ -112,9 +119,10 @@ def test_a_model_is_asked_and_its_call_is_priced(emulator):
     assert row.price_version == known(prices.in_force()).version
     assert row.model_invoked == RouteDecision.objects.get().chosen
     assert {outcome.kind for outcome in RouteOutcome.objects.all()} == {"schema_valid"}
-    held = BudgetReservation.objects.get()
-    assert (held.state, held.actual) == ("settled", row.list_price_nano_usd)
-    assert held.amount >= known(held.actual)
+    reserved = AwsCallIntent.objects.get(pk=row.intent).estimated_nano_usd
+    assert known(reserved) >= known(row.list_price_nano_usd)
+    for use in BudgetUse.objects.all():
+        assert (use.reserved, use.spent) == (0, row.list_price_nano_usd)
 
 
 def test_words_are_handed_on_as_they_are_written():

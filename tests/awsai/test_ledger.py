@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from django.db import IntegrityError, connection, connections, transaction
 
 from awsai import ledger
 from awsai.ledger import Attempt, Cost, Result
-from awsai.models import AwsCall, AwsCallIntent, Outcome
+from awsai.models import AwsCall, Outcome
 from awsai.ports import Usage
 from awsai.purpose import serving
 from incidentops.access import append_only, chain
@@ -182,9 +182,10 @@ def test_a_call_without_a_known_price_costs_null_and_is_counted(client):
 
 def test_a_call_whose_process_died_gets_a_row_that_says_so():
     with serving(estimated_nano_usd=900):
-        lost, running = entry(), entry(provider="emulator")
-    AwsCallIntent.objects.filter(pk=lost.intent.pk).update(started_at=STARTED)
-    assert ledger.reconcile() == 1
+        lost = entry()
+        assert ledger.reconcile() == 0
+        assert ledger.reconcile(older_than=timedelta(0)) == 1
+        running = entry(provider="emulator")
     row = AwsCall.objects.get()
     assert (row.outcome, row.nano_usd, row.price_confidence) == ("lost", 900, "estimated")
     assert lost.settle(Result(outcome=Outcome.SUCCEEDED)) == row

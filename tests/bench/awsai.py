@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -86,24 +87,31 @@ def measure(url: str) -> dict[str, Any]:
         aws_secret_access_key=session.EMULATOR_SECRET_ACCESS_KEY,
         config=Config(max_pool_connections=THREADS + 4),
     )
-    question = Question(
-        task="bench",
-        instruction="Say what happened.",
-        passages=(Passage(id="c1", text="Checkout fails since 14:05."),),
-        max_tokens=100,
-    )
     asker = gateway.Asker(severity="low")
+    number = count()
+
+    def question() -> Question:
+        """Another one each time: nothing is gained by remembering the last."""
+        nth = next(number)
+        words = " ".join(f"request{nth + i} failed" for i in range(nth % 50))
+        return Question(
+            task="bench",
+            instruction="Say what happened.",
+            passages=(Passage(id="c1", text=f"Checkout fails since 14:05. {words}"),),
+            max_tokens=100,
+        )
 
     def bare() -> None:
+        asked = question()
         client.converse(
             modelId=MODEL,
-            system=[{"text": system_text(question)}],
-            messages=[{"role": "user", "content": [{"text": user_text(question)}]}],
-            inferenceConfig={"maxTokens": question.max_tokens},
+            system=[{"text": system_text(asked)}],
+            messages=[{"role": "user", "content": [{"text": user_text(asked)}]}],
+            inferenceConfig={"maxTokens": asked.max_tokens},
         )
 
     def through_gateway() -> None:
-        gateway.ask(question, asker=asker)
+        gateway.ask(question(), asker=asker)
 
     for _ in range(10):
         bare()

@@ -28,7 +28,8 @@ class LocalProvider:
         rules: Rules = DEFAULT,
         clock: Callable[[], datetime] = timezone.now,
     ) -> None:
-        self._search, self._rules, self._clock = search, rules, clock
+        self._search, self._clock = search, clock
+        self._guard = RuleGuard(rules)
 
     def reasoner(self) -> EvidenceWriter:
         return EvidenceWriter()
@@ -40,7 +41,7 @@ class LocalProvider:
         return KnowledgeRetriever(self._search, service=service)
 
     def guard(self) -> RuleGuard:
-        return RuleGuard(self._rules)
+        return self._guard
 
     def text_analyst(self) -> LexicalAnalyst:
         return LexicalAnalyst()

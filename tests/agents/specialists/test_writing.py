@@ -194,7 +194,7 @@ def test_when_every_model_is_denied_the_words_are_local_and_say_why(emulator):
 @pytest.mark.timeout(300)
 def test_an_obedient_model_gains_nothing_from_two_hundred_injections(obedient, settings):
     """Neither an action, nor an uncited sentence, nor a secret: whatever the texts ask for."""
-    settings.AWSAI_ROUTES_FRESH = timedelta(minutes=5)
+    settings.AWSAI_FRESH = timedelta(minutes=5)
     assert len(INJECTIONS) == 200
     honest = {proposal.action for proposal in resolution.propose(a_bad_deploy())}
     for place, text in enumerate(INJECTIONS):

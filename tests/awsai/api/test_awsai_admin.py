@@ -66,7 +66,7 @@ def decide() -> RouteDecision:
         residency=Residency(reach="global", region="us-east-1"),
         level=Level.NORMAL,
     )
-    return RouteDecision.objects.get(pk=route.decision)
+    return RouteDecision.objects.get(pk=route.kept())
 
 
 def one_of_each() -> dict[type[Model], Model]:

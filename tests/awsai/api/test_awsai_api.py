@@ -90,9 +90,13 @@ def test_setting_a_limit_is_audited_and_the_one_before_stays(api):
 
 
 def test_what_is_spent_and_reserved_today_is_shown(api):
-    held = budgets.reserve(300, day=now().date())
-    budgets.settle(held, 100)
-    budgets.reserve(50, day=now().date(), incident=7)
+    first, second = (
+        budgets.Claim(amount=300, day=now().date()),
+        budgets.Claim(amount=50, day=now().date(), incident=7),
+    )
+    held, _ = budgets.reserve([first, second])
+    assert isinstance(held, budgets.Reservation)
+    budgets.settle([(held, 100)])
     day = api("viewer").get("/api/v1/awsai/budgets/").json()[0]
     assert (day["spent_nano_usd"], day["reserved_nano_usd"]) == (100, 50)
 
@@ -129,7 +133,7 @@ def decide(incident: int) -> int:
         incident=incident,
         run="run:3",
     )
-    return route.decision
+    return route.kept()
 
 
 def test_a_route_is_told_with_its_candidates_reasons_and_outcomes(api):

@@ -13,16 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from awsai import budgets
-from awsai.budgets import NotHeld, OverBudget, Reservation
-from awsai.models import Budget, BudgetReservation, BudgetUse
+from awsai.budgets import Claim, OverBudget, Reservation
+from awsai.models import Budget, BudgetUse
 from awsai.models.budgets import BudgetScope
 from awsai.router import Level
 from incidentops.access.models import AuditEntry
 
 pytestmark = pytest.mark.django_db
 DAY = date(2026, 11, 23)
-# Past as soon as it is asked for again.
-AT_ONCE = timedelta(microseconds=1)
 T = TypeVar("T")
 
 
@@ -31,8 +29,21 @@ def limit(**nano_usd: int) -> None:
         budgets.set_limit(BudgetScope(scope), amount, by="ann")
 
 
+def claim(amount: int, **fields) -> Claim:
+    return Claim(amount=amount, **{"day": DAY, "incident": 7, "run": "run-1", **fields})
+
+
 def reserve(amount: int, **fields) -> Reservation:
-    return budgets.reserve(amount, **{"day": DAY, "incident": 7, "run": "run-1", **fields})
+    with transaction.atomic():
+        (granted,) = budgets.reserve([claim(amount, **fields)])
+    if isinstance(granted, OverBudget):
+        raise granted
+    return granted
+
+
+def settle(held: Reservation, actual: int | None) -> None:
+    with transaction.atomic():
+        budgets.settle([(held, actual)])
 
 
 def level(**fields) -> Level:
@@ -66,18 +77,33 @@ def test_a_call_without_an_incident_counts_in_the_day_alone():
 
 
 def test_settling_replaces_what_was_reserved_by_what_was_spent():
-    budgets.settle(reserve(30), 12)
+    settle(reserve(30), 12)
     assert set(uses().values()) == {(0, 12)}
 
 
 def test_an_unknown_cost_counts_as_all_that_was_reserved():
-    budgets.settle(reserve(30), None)
+    settle(reserve(30), None)
     assert set(uses().values()) == {(0, 30)}
 
 
-def test_a_call_that_was_never_made_gives_everything_back():
-    budgets.release(reserve(30))
+def test_a_call_that_cost_nothing_gives_everything_back():
+    settle(reserve(30), 0)
     assert set(uses().values()) == {(0, 0)}
+
+
+def test_a_call_that_claims_nothing_counts_by_what_it_cost():
+    limit(day=10)
+    settle(reserve(0), 12)
+    assert uses()["day"] == (0, 12)
+    assert not isinstance(reserve(0), OverBudget)
+
+
+def test_several_calls_at_once_count_one_after_the_other():
+    limit(day=100)
+    with transaction.atomic():
+        granted = budgets.reserve([claim(60), claim(60, run="run-2"), claim(40, run="run-3")])
+    assert [isinstance(one, Reservation) for one in granted] == [True, False, True]
+    assert uses()["day"] == (100, 0)
 
 
 def test_one_limit_without_room_reserves_nothing_anywhere():
@@ -85,17 +111,17 @@ def test_one_limit_without_room_reserves_nothing_anywhere():
     with pytest.raises(OverBudget, match="run") as caught:
         reserve(21)
     assert caught.value.scope == "run"
-    assert uses() == {}
+    assert set(uses().values()) == {(0, 0)}
     with pytest.raises(OverBudget, match="incident"):
         reserve(51, run="")
     with pytest.raises(OverBudget, match="day"):
         reserve(101, incident=None, run="")
-    assert BudgetReservation.objects.count() == 0
+    assert set(uses().values()) == {(0, 0)}
 
 
 def test_a_limit_can_be_used_up_to_the_last_nano():
     limit(day=100)
-    budgets.settle(reserve(60), 60)
+    settle(reserve(60), 60)
     reserve(40)
     with pytest.raises(OverBudget):
         reserve(1)
@@ -108,17 +134,7 @@ def test_another_day_has_its_own_use():
     assert BudgetUse.objects.filter(scope="day").count() == 2
 
 
-def test_what_was_settled_cannot_be_settled_or_released_again():
-    held = reserve(30)
-    budgets.settle(held, 12)
-    with pytest.raises(NotHeld):
-        budgets.settle(held, 12)
-    with pytest.raises(NotHeld):
-        budgets.release(held)
-    assert set(uses().values()) == {(0, 12)}
-
-
-@pytest.mark.parametrize("wrong", [lambda: reserve(-1), lambda: budgets.settle(reserve(1), -1)])
+@pytest.mark.parametrize("wrong", [lambda: reserve(-1), lambda: settle(reserve(1), -1)])
 def test_negative_money_is_an_error(wrong):
     with pytest.raises(ValueError, match="negative"):
         wrong()
@@ -175,7 +191,7 @@ def test_critical_severity_has_an_allowance_of_its_own():
     assert level(severity="critical") == Level.CHEAPEST
     with pytest.raises(OverBudget, match="critical"):
         reserve(11, severity="critical")
-    budgets.settle(held, 50)
+    settle(held, 50)
     assert level(severity="critical") == Level.LOCAL
 
 
@@ -190,33 +206,6 @@ def test_without_an_allowance_critical_severity_has_the_same_limits():
     assert level(severity="critical") == Level.LOCAL
     with pytest.raises(OverBudget, match="day"):
         reserve(1, severity="critical")
-
-
-# --- After a kill ------------------------------------------------------------------------------
-
-
-def test_what_a_killed_caller_reserved_counts_as_spent_until_somebody_knows_better():
-    killed = reserve(30, lasts=AT_ONCE)
-    reserve(5)
-    until_overdue(killed)
-    assert budgets.expire_overdue() == [killed.id]
-    assert set(uses().values()) == {(5, 30)}
-    assert budgets.expire_overdue() == []
-    budgets.settle(killed, 12)
-    assert set(uses().values()) == {(5, 12)}
-
-
-def test_an_expired_reservation_whose_call_was_never_made_is_given_back():
-    killed = reserve(30, lasts=AT_ONCE)
-    until_overdue(killed)
-    budgets.expire_overdue()
-    budgets.release(killed)
-    assert set(uses().values()) == {(0, 0)}
-
-
-def until_overdue(held: Reservation) -> None:
-    while not BudgetReservation.objects.overdue().filter(pk=held.id).exists():
-        pass
 
 
 # --- At the same time --------------------------------------------------------------------------
@@ -249,7 +238,7 @@ def test_callers_at_the_same_time_never_pass_a_limit():
             except OverBudget:
                 continue
             won += 10
-            budgets.settle(held, 10)
+            settle(held, 10)
         return won
 
     won = together(6, work)
@@ -259,29 +248,10 @@ def test_callers_at_the_same_time_never_pass_a_limit():
         assert use.spent <= 70
 
 
-@pytest.mark.django_db(transaction=True)
-def test_only_one_of_two_who_settle_the_same_reservation_counts():
-    held = reserve(30, lasts=AT_ONCE)
-    until_overdue(held)
-
-    def work(index: int) -> str:
-        if index == 0:
-            return f"expired {budgets.expire_overdue()}"
-        try:
-            budgets.settle(held, 12)
-        except NotHeld:
-            return "not held"
-        return "settled"
-
-    results = together(4, work)
-    assert sorted(map(str, results[1:])) == ["not held", "not held", "settled"]
-    assert set(uses().values()) == {(0, 12)}
-
-
 _fresh = count(1000)
 operations = st.lists(
     st.tuples(
-        st.sampled_from(["reserve", "settle", "settle_unknown", "release", "expire"]),
+        st.sampled_from(["reserve", "settle", "settle_unknown"]),
         st.integers(0, 60),
         st.integers(0, 5),
     ),
@@ -307,18 +277,9 @@ def test_no_order_of_calls_passes_a_limit_or_loses_money(steps):
                 assert given_out + spent + amount > 100
         elif held:
             one = held.pop(index % len(held))
-            if verb == "expire":
-                BudgetReservation.objects.filter(pk=one.id).update(
-                    reserved_at="2026-01-01T00:00Z", expires_at="2026-01-02T00:00Z"
-                )
-                assert budgets.expire_overdue() == [one.id]
-                spent += one.amount
-            elif verb == "release":
-                budgets.release(one)
-            else:
-                actual = min(amount, one.amount) if verb == "settle" else None
-                budgets.settle(one, actual)
-                spent += one.amount if actual is None else actual
+            actual = min(amount, one.amount) if verb == "settle" else None
+            settle(one, actual)
+            spent += one.amount if actual is None else actual
             given_out -= one.amount
         use = BudgetUse.objects.filter(scope="incident", key=str(incident)).first()
         counted = (use.reserved, use.spent) if use else (0, 0)

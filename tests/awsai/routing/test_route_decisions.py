@@ -14,7 +14,6 @@ from awsai.models import (
     CatalogueModel,
     PriceVersion,
     RouteDecision,
-    RouteOutcome,
     RouteWeights,
 )
 from awsai.models.routes import OutcomeKind
@@ -88,7 +87,7 @@ def record(model: str = f"us.{NOVA}", decision: int | None = None, **fields: Any
 
 
 def kept(route: Route) -> RouteDecision:
-    return RouteDecision.objects.get(pk=route.decision)
+    return RouteDecision.objects.get(pk=route.kept())
 
 
 # --- Weights -----------------------------------------------------------------------------------
@@ -180,7 +179,7 @@ def test_without_a_list_of_prices_only_the_local_provider_is_asked():
 
 
 def test_when_nobody_may_be_asked_the_decision_says_so():
-    row = kept(decide(level=Level.LOCAL, local=None))
+    row = kept(decide(level=Level.LOCAL, has_local=False))
     assert (row.chosen, row.reason) == ("", "Nobody may be asked.")
 
 
@@ -208,10 +207,8 @@ def test_a_model_whose_breaker_is_open_is_not_asked():
 # --- Experience --------------------------------------------------------------------------------
 
 
-def outcome(route: Route, model: str, is_good: bool, kind: str = "schema_valid") -> RouteOutcome:
-    return routes.report_outcome(
-        route.decision, model=model, kind=OutcomeKind(kind), is_good=is_good, at=AT
-    )
+def outcome(route: Route, model: str, is_good: bool, kind: str = "schema_valid") -> None:
+    routes.report_outcome(route.kept(), model=model, kind=OutcomeKind(kind), is_good=is_good, at=AT)
 
 
 def test_outcomes_of_all_profiles_of_a_model_make_one_posterior_for_each_task():
@@ -278,20 +275,20 @@ def test_a_region_where_calls_fail_is_avoided():
 
 def test_the_calls_of_a_decision_are_those_the_ledger_notes_with_it():
     one, two = decide(), decide()
-    record(decision=one.decision, outcome="throttled")
-    record(f"us.{SONNET}", decision=one.decision)
-    record(decision=two.decision)
+    record(decision=one.kept(), outcome="throttled")
+    record(f"us.{SONNET}", decision=one.kept())
+    record(decision=two.kept())
     record()
-    found = routes.calls_of([one.decision, two.decision])
-    assert [call.outcome for call in found[one.decision]] == ["throttled", "succeeded"]
-    assert [call.model for call in found[two.decision]] == [f"us.{NOVA}"]
+    found = routes.calls_of([one.kept(), two.kept()])
+    assert [call.outcome for call in found[one.kept()]] == ["throttled", "succeeded"]
+    assert [call.model for call in found[two.kept()]] == [f"us.{NOVA}"]
     assert len(found) == 2
 
 
 def test_the_expected_length_of_an_answer_follows_the_last_ones():
     for length in (100, 100, 200):
-        record(decision=decide().decision, tokens={"input": 9, "output": length})
-    record(decision=decide(request(task="update")).decision, tokens={"output": 400})
+        record(decision=decide().kept(), tokens={"input": 9, "output": length})
+    record(decision=decide(request(task="update")).kept(), tokens={"output": 400})
     assert routes.output_tokens("summary", routes.recent_calls()) == {f"us.{NOVA}": 110}
     (nova,) = [one for one in kept(decide()).candidates if one["model"] == f"us.{NOVA}"]
     assert nova["cost_nano_usd"] == 1000 * 35 + 110 * 140
@@ -303,5 +300,5 @@ def test_an_answer_of_unknown_length_is_expected_to_be_as_long_as_it_may_be():
 
 
 def test_old_decisions_are_found_by_their_incident():
-    decide(incident=7, at=AT - timedelta(days=1))
+    decide(incident=7, at=AT - timedelta(days=1)).kept()
     assert RouteDecision.objects.filter(incident_number=7).count() == 1

@@ -98,7 +98,7 @@ def make_route(incident: Incident) -> int:
         residency=Residency(),
         level=Level.CHEAPEST,
         incident=incident.number,
-    ).decision
+    ).kept()
 
 
 def text_of(path: str) -> str:
