@@ -122,7 +122,7 @@ def ask(
         may_leave = is_remote and level is not Level.LOCAL
         guarded = guarding.guard_question(question, may_leave=may_leave)
         is_remote = is_remote and not guarded.is_closed
-        route = _route(guarded.question, asker, level, regions=[settings.AWS_REGION] * is_remote)
+        route = _route(guarded.question, asker, level, regions=_regions() if is_remote else ())
         notes = [*guarded.notes]
         if level is not Level.NORMAL:
             notes.append(route.choice.reason)
@@ -158,6 +158,12 @@ def _route(
 
 def _tokens_of(question: Question) -> int:
     return tokens.estimate(system_text(question) + user_text(question))
+
+
+def _regions() -> Sequence[str]:
+    """Where models may be asked, home first. A guardrail lives in one region, so its models do."""
+    elsewhere = () if settings.AWS_GUARDRAIL_ID else settings.AWS_FALLBACK_REGIONS
+    return (settings.AWS_REGION, *elsewhere)
 
 
 def _residency() -> Residency:
@@ -223,7 +229,7 @@ class _Cascade:
         )
 
     def _read(self, who: Provider, candidate: Candidate) -> Answer:
-        reasoner = who.reasoner()
+        reasoner = who.reasoner(candidate.region)
         if self.on_piece is None or not guarding.may_stream(is_local=candidate.is_local):
             return reasoner.answer(self.question, model=candidate.model)
         for piece in reasoner.stream(self.question, model=candidate.model):

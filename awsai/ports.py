@@ -363,7 +363,9 @@ class Provider(Protocol):
 
     name: ProviderName
 
-    def reasoner(self) -> Reasoner: ...
+    def reasoner(self, region: str = "") -> Reasoner:
+        """`region` is where models are asked; empty is home."""
+        ...
 
     def assistant(self) -> Assistant: ...
 

@@ -29,14 +29,22 @@ def is_possible() -> bool:
 
 
 def sync_catalogue(*, by: object = None) -> Synced:
-    """Bring the catalogue up to what Bedrock lists in the home region; audited when a person asks.
+    """Bring the catalogue up to what Bedrock lists in our regions; audited when a person asks.
+
+    What a fall-back region does not list stays as it was known.
 
     Raises:
         CallFailed: there is nobody to ask, the home region is not configured, or no listing came.
     """
     at = {"provider": _provider(), "region": _home()}
-    listed = import_string(f"{_AWS}.catalogue.foundation_models")(**at)
-    profiles = import_string(f"{_AWS}.catalogue.inference_profiles")(**at)
+    listed, profiles = _listing(at)
+    for region in settings.AWS_FALLBACK_REGIONS:
+        try:
+            more = _listing(at | {"region": region})
+        except CallFailed as failed:
+            log.warning("The models of %s were not listed: %s", region, failed)
+        else:
+            listed, profiles = [*listed, *more[0]], [*profiles, *more[1]]
     ours = [one["modelId"] for one in listed if catalogue.service_of(one["modelId"])]
     availability = _availability(ours, at)
     with transaction.atomic():
@@ -44,6 +52,13 @@ def sync_catalogue(*, by: object = None) -> Synced:
         if by is not None:
             audit.record("catalogue.sync", actor=by, target="catalogue", detail=asdict(synced))
     return synced
+
+
+def _listing(at: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The models and the profiles of one region."""
+    models = import_string(f"{_AWS}.catalogue.foundation_models")
+    profiles = import_string(f"{_AWS}.catalogue.inference_profiles")
+    return models(**at), profiles(**at)
 
 
 def _availability(base_ids: list[str], at: dict[str, Any]) -> dict[str, dict[str, Any]]:

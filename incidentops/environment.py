@@ -88,6 +88,11 @@ REGISTRY: tuple[Variable, ...] = (
         description="Region of the AWS services; empty: as the AWS SDK finds it (AWS_REGION, profile).",
     ),
     Variable(
+        name="IOP_AWS_FALLBACK_REGIONS",
+        default="",
+        description="Regions, by commas, where models are asked when those at home fail.",
+    ),
+    Variable(
         name="IOP_AWSAI_RESIDENCY",
         default="global",
         description="How far a request may travel: global, in-region, or a geography (us, eu, jp, au, apac).",

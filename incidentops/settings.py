@@ -376,6 +376,7 @@ AWS_REGION = (
     or os.environ.get("AWS_DEFAULT_REGION")
     or ("us-east-1" if AWSAI_PROVIDER == "emulator" else "")
 )
+AWS_FALLBACK_REGIONS = tuple(environment.read_list("IOP_AWS_FALLBACK_REGIONS"))
 AWSAI_RESIDENCY = environment.read_choice(
     "IOP_AWSAI_RESIDENCY", ("global", "in-region", "us", "eu", "jp", "au", "apac")
 )

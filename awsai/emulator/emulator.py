@@ -172,7 +172,10 @@ class Emulator(AbstractContextManager["Emulator"]):
         except (ValueError, TypeError) as error:
             raise AwsError("ValidationException", f"{FAULT_HEADER}: {error}") from None
         met = self.faults.take(
-            operation.name, is_stream=operation.stream is not None, asked_for=asked_for
+            operation.name,
+            region=entry.region,
+            is_stream=operation.stream is not None,
+            asked_for=asked_for,
         )
         entry.faults = tuple(fault.kind.value for fault in met)
         for fault in met:

@@ -34,10 +34,11 @@ _STALLS = frozenset({Kind.STALL, Kind.STREAM_STALL})
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """`times` requests of the operation ("*": of any) meet it, then it is spent."""
+    """`times` requests of the operation, in the region ("*": any), meet it, then it is spent."""
 
     kind: Kind
     operation: str = "*"
+    region: str = "*"
     times: int = 1
     code: str = "InternalServerException"
     status: int | None = None
@@ -53,8 +54,8 @@ class Fault:
     def is_stall(self) -> bool:
         return self.kind in _STALLS
 
-    def concerns(self, operation: str) -> bool:
-        return self.operation in ("*", operation)
+    def concerns(self, operation: str, region: str) -> bool:
+        return self.operation in ("*", operation) and self.region in ("*", region)
 
 
 def parse(document: str | bytes) -> list[Fault]:
@@ -115,7 +116,9 @@ class Faults:
         with self._lock:
             return [asdict(fault) for fault in self._armed]
 
-    def take(self, operation: str, *, is_stream: bool, asked_for: Iterable[Fault]) -> list[Fault]:
+    def take(
+        self, operation: str, *, region: str, is_stream: bool, asked_for: Iterable[Fault]
+    ) -> list[Fault]:
         """What one request meets: stalls, up to and with the first fault that ends it.
 
         Faults behind that one, and those of streams for an operation without, wait for another
@@ -124,7 +127,7 @@ class Faults:
         met: list[Fault] = []
         with self._lock:
             for fault in [*asked_for, *self._armed]:
-                if not fault.concerns(operation) or (fault.is_in_stream and not is_stream):
+                if not fault.concerns(operation, region) or (fault.is_in_stream and not is_stream):
                     continue
                 met.append(fault)
                 if not fault.is_stall:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from awsai import budgets, gateway, knowledge, prices
+from awsai import budgets, gateway, knowledge, prices, pricing, refresh
 from awsai.emulator.emulator import Emulator
 from awsai.models import (
     AwsCall,
@@ -65,7 +65,7 @@ class Listening(LocalProvider):
         super().__init__()
         self._heard = heard
 
-    def reasoner(self) -> EvidenceWriter:
+    def reasoner(self, region: str = "") -> EvidenceWriter:
         heard = self._heard
 
         class Writer(EvidenceWriter):
@@ -140,6 +140,39 @@ def test_a_model_that_fails_is_stood_in_for(emulator):
     assert answered.outcome == "succeeded"
     assert failed.model_requested != answered.model_requested
     assert any(failed.model_requested in note for note in reply.notes)
+
+
+def test_a_model_that_fails_at_home_is_asked_in_another_region(emulator, settings):
+    settings.AWS_FALLBACK_REGIONS = ("us-west-2",)
+    refresh.sync_catalogue()
+    emulator.inject(
+        "error",
+        operation="Converse",
+        region="us-east-1",
+        code="ServiceUnavailableException",
+        status=503,
+        times=100,
+    )
+    reply = gateway.ask(QUESTION, asker=ASKER)
+    assert reply.provider == "emulator"
+    *failed, answered = AwsCall.objects.filter(operation="Converse").order_by("sequence")
+    assert {(call.region, call.outcome) for call in failed} == {("us-east-1", "unavailable")}
+    assert (answered.region, answered.outcome) == ("us-west-2", "succeeded")
+    assert pricing.parse(answered.model_invoked).base_id == (
+        pricing.parse(failed[0].model_requested).base_id
+    )
+    assert emulator.log.entries()[-1].region == "us-west-2"
+
+
+def test_a_question_that_must_stay_in_its_region_is_asked_in_no_other(emulator, settings):
+    settings.AWS_FALLBACK_REGIONS = ("us-west-2",)
+    settings.AWSAI_RESIDENCY = "in-region"
+    refresh.sync_catalogue()
+    emulator.inject(
+        "error", operation="Converse", region="us-east-1", code="AccessDeniedException", times=100
+    )
+    assert gateway.ask(QUESTION, asker=ASKER).provider == "local"
+    assert not AwsCall.objects.filter(region="us-west-2", operation="Converse").exists()
 
 
 def test_when_every_model_fails_the_local_writer_answers(emulator):

@@ -29,8 +29,8 @@ class AwsProvider:
     def __init__(self, name: ProviderName, *, can: Can) -> None:
         self.name, self._can = name, can
 
-    def reasoner(self) -> Reasoner:
-        return ConverseReasoner(provider=self.name, can=self._can)
+    def reasoner(self, region: str = "") -> Reasoner:
+        return ConverseReasoner(provider=self.name, can=self._can, region=region)
 
     def assistant(self) -> Assistant:
         return AgentAssistant(provider=self.name)

@@ -29,8 +29,8 @@ Can = Callable[[str, str], bool]
 
 
 class ConverseReasoner:
-    def __init__(self, *, provider: ProviderName, can: Can) -> None:
-        self._provider, self._can = provider, can
+    def __init__(self, *, provider: ProviderName, can: Can, region: str = "") -> None:
+        self._provider, self._can, self._region = provider, can, region
 
     def answer(self, question: Question, *, model: str) -> Answer:
         told = self._endpoint(model).call("converse", **self._request(question, model))
@@ -86,7 +86,12 @@ class ConverseReasoner:
 
     def _endpoint(self, model: str) -> Endpoint:
         product = hooks.service_of("bedrock-runtime", "Converse", model)
-        return Endpoint(service="bedrock-runtime", product=product, provider=self._provider)
+        return Endpoint(
+            service="bedrock-runtime",
+            product=product,
+            provider=self._provider,
+            region=self._region,
+        )
 
     def _request(self, question: Question, model: str) -> dict[str, Any]:
         # No temperature and no topP: newer models refuse any but their own.

@@ -31,7 +31,7 @@ class LocalProvider:
         self._search, self._clock = search, clock
         self._guard = RuleGuard(rules)
 
-    def reasoner(self) -> EvidenceWriter:
+    def reasoner(self, region: str = "") -> EvidenceWriter:
         return EvidenceWriter()
 
     def assistant(self) -> RememberingAssistant:

@@ -63,7 +63,7 @@ INJECTIONS = [said.format(what=what) for said, what in product(SAID, WANTED)]
 class Obedient(LocalProvider):
     """A model in the hands of its attacker: it repeats all it sees and cites what it likes."""
 
-    def reasoner(self) -> EvidenceWriter:
+    def reasoner(self, region: str = "") -> EvidenceWriter:
         class Writer(EvidenceWriter):
             def answer(self, question: Question, *, model: str) -> Answer:
                 seen = " ".join(passage.text for passage in question.passages)

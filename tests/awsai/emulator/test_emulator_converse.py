@@ -355,7 +355,7 @@ class Halting(WordCounter):
         self.may_go_on = threading.Event()
         self.has_ended = threading.Event()
 
-    def reasoner(self):
+    def reasoner(self, region: str = ""):
         return self
 
     def stream(self, question, *, model):

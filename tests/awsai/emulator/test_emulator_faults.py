@@ -284,7 +284,7 @@ def test_every_fault_is_met_as_often_as_it_was_armed_and_ends_a_request_once(arm
     registry.arm(armed)
     met = []
     for is_stream in requests:
-        taken = registry.take("Converse", is_stream=is_stream, asked_for=())
+        taken = registry.take("Converse", region="us-east-1", is_stream=is_stream, asked_for=())
         assert [fault.is_stall for fault in taken[:-1]] == [True] * len(taken[:-1])
         assert is_stream or not any(fault.is_in_stream for fault in taken)
         met += taken

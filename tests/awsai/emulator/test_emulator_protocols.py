@@ -399,7 +399,7 @@ def test_what_a_provider_opened_is_closed_in_the_thread_that_opened_it(provider)
     opened, closed = [], []
 
     class Opening(WordCounter):
-        def reasoner(self):
+        def reasoner(self, region: str = ""):
             opened.append(threading.get_ident())
             return super().reasoner()
 

@@ -278,7 +278,7 @@ class WordCounter:
     companion: Companion = field(default_factory=Companion)
     reader: Reader = field(default_factory=Reader)
 
-    def reasoner(self) -> Writer:
+    def reasoner(self, region: str = "") -> Writer:
         return Writer()
 
     def assistant(self) -> Companion:
