@@ -163,7 +163,7 @@ def attachment_item(case: Case, attachment: AttachmentFact) -> EvidenceItem:
         family="documents",
         kind="attachment",
         title=cleaned(attachment.name, 300),
-        source=f"attachment {attachment.id}, its text read by {attachment.provider}",
+        source=f"attachment {attachment.id} as provider {attachment.provider} read it",
         data={
             "attachment": attachment.id,
             "note": cleaned(attachment.note, 300),

@@ -168,10 +168,10 @@ class IncidentAttachments extends Panel {
         : nothing}
       ${this.#canDelete
         ? html`<details>
-            <summary>Delete</summary>
+            <summary>Delete<span class="visually-hidden"> ${file.name}</span></summary>
             <p>
               <button form="delete-attachment" name="attachment" value=${file.id}>
-                Delete ${file.name} for good
+                Delete for good<span class="visually-hidden">: ${file.name}</span>
               </button>
             </p>
           </details>`

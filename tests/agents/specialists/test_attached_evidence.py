@@ -274,7 +274,7 @@ def test_a_screenshot_is_read_by_textract_over_the_wire_and_cited_by_the_diagnos
     assert run.finding is not None
     evidence = Evidence.objects.get(kind="attachment")
     assert evidence.data["attachment"] == row.pk
-    assert evidence.source == f"attachment {row.pk}, its text read by emulator"
+    assert evidence.source == f"attachment {row.pk} as provider emulator read it"
     words = run.finding["data"]["words"]
     assert words["provider"] == "emulator"
     (sentence, *_) = [one for one in words["sentences"] if evidence.pk in one["evidence"]]
