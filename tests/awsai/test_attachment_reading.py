@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from queue import Empty
 
@@ -164,23 +164,35 @@ def test_reading_twice_reads_once():
 # --- Waking a reader -----------------------------------------------------------------------------
 
 
-def test_an_attached_file_is_read_by_a_worker_soon():
-    """The message goes to the broker's queue and is taken from there, as a worker takes it."""
-    incident = make_incident()
-    lifecycle.comment(incident, by="ada", text="Nothing to read.")
-    attachment = make_attachment(incident)
+def taken_from_the_queue(send: Callable[[], object]) -> tuple[str, list[int]]:
+    """Task and arguments of the one message that `send` leaves for the agents' workers."""
     with app.connection_for_read() as connection:
         queue = connection.SimpleQueue("agents")
         queue.clear()
-        outbox.relay()
+        send()
         message = queue.get(timeout=10)
         message.ack()
         with pytest.raises(Empty):
             queue.get(block=False)
-    assert message.headers["task"] == "awsai.tasks.read_attachment"
     (arguments, *_) = message.decode()
-    app.tasks[message.headers["task"]](*arguments)
+    return message.headers["task"], arguments
+
+
+def test_the_event_of_an_attached_file_wakes_one_reader():
+    incident = make_incident()
+    lifecycle.comment(incident, by="ada", text="Nothing to read.")
+    attachment = make_attachment(incident)
+    task, arguments = taken_from_the_queue(outbox.relay)
+    assert task == "awsai.tasks.read_attachment"
+    app.tasks[task](*arguments)
     assert Attachment.objects.get(pk=attachment.pk).state == "read"
+
+
+def test_the_sweep_wakes_a_reader_for_what_a_lost_message_left():
+    attachment = make_attachment()
+    attachments.read(make_attachment().pk)
+    sent = taken_from_the_queue(tasks.read_attachments)
+    assert sent == ("awsai.tasks.read_attachment", [attachment.pk])
 
 
 def test_a_broker_that_is_away_costs_nothing_but_time(monkeypatch):
