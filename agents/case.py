@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Independent ways of knowing. Irreversible actions need endorsers that rest on two of them.
+# Independent ways of knowing: irreversible actions need endorsers that rest on two of them. Evidence of
+# the family "documents" (what people attached) is cited but is none: anybody can write anything there.
 FAMILIES = ("alerts", "metrics", "logs", "topology", "changes", "history")
 
 NO_ACTION = "NO_ACTION"
@@ -66,6 +67,18 @@ class LogFact:
     at: datetime
     level: str
     message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttachmentFact:
+    """A file of the incident whose text was read: `provider` read it, `text` is its bounded begin."""
+
+    id: int
+    name: str
+    note: str
+    text: str
+    provider: str
+    added_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +232,7 @@ class Case:
     """All an agent may see, read once. `at` is the instant the case was read.
 
     `findings` are those of earlier phases of the same response, by agent. `missing` says, in
-    sentences for people, which telemetry could not be had and why. `state` is the response's;
+    sentences for people, which telemetry and texts could not be had and why. `state` is the response's;
     `candidates` and `decision` are there once they are frozen and made; `outcomes` are of actions
     on the services in sight.
     """
@@ -230,6 +243,7 @@ class Case:
     alerts: tuple[AlertFact, ...] = ()
     series: tuple[SeriesFact, ...] = ()
     logs: tuple[LogFact, ...] = ()
+    attachments: tuple[AttachmentFact, ...] = ()
     services: tuple[ServiceFact, ...] = ()
     changes: tuple[ChangeFact, ...] = ()
     past: tuple[PastIncident, ...] = ()

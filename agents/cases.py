@@ -19,10 +19,12 @@ import numpy as np
 from django.db.models import Case as When
 from django.db.models import IntegerField, Q, Value
 from django.db.models import When as If
+from django.db.models.functions import Left
 from django.utils.timezone import now
 
 from agents.case import (
     AlertFact,
+    AttachmentFact,
     Case,
     ChangeFact,
     Claim,
@@ -37,12 +39,14 @@ from agents.case import (
     ServiceFact,
 )
 from agents.models import AgentRun, AgentState, Ballot, Decision, Phase, Response
-from incidentops.incidents.models import Alert, Incident, Severity, Status
+from agents.specialists.wording import cleaned, quoted
+from incidentops.incidents.models import Alert, Attachment, Incident, Severity, Status
 from incidentops.incidents.similarity import TfIdf
 from incidentops.telemetry import prometheus, queries
 
 MOST_ALERTS = 200
 MOST_LOGS = 4000
+MOST_ATTACHED_TEXT = 20_000
 MOST_CHANGES = 50
 MOST_SERIES = 40
 MOST_QUERIES = 8
@@ -96,6 +100,7 @@ def load(response: Response) -> Case:
         *_alerts_own_series(rows, since=began - LOOKBACK, until=at, missing=missing),
         *_pushed_series(near, since=began - LOOKBACK, until=at),
     )
+    attachments = _attachments(incident, until=at, missing=missing)
     # Before the candidates are frozen there is nothing to read of a vote.
     is_voted_on = response.epoch is not None
     candidates = response.candidates.order_by("digest") if is_voted_on else ()
@@ -107,6 +112,7 @@ def load(response: Response) -> Case:
         alerts=alerts,
         series=series,
         logs=_logs(near, since=began - LOGS_LOOKBACK, until=at),
+        attachments=attachments,
         services=services,
         changes=_changes(near, since=began - CHANGES_LOOKBACK, until=at),
         past=_past(incident, alerts),
@@ -170,6 +176,37 @@ def _began(incident: Incident, alerts: Iterable[AlertFact]) -> datetime:
     starts = [alert.starts_at for alert in alerts if alert.starts_at]
     stamps = [incident.impact_start, incident.detected_at, *starts]
     return min(stamp for stamp in stamps if stamp)
+
+
+def _attachments(
+    incident: Incident, *, until: datetime, missing: list[str]
+) -> tuple[AttachmentFact, ...]:
+    """The texts read by then, in the order in which people attached them."""
+    rows = (
+        Attachment.objects.filter(incident=incident, added_at__lte=until)
+        .defer("content", "text")
+        .annotate(begin=Left("text", MOST_ATTACHED_TEXT))
+        .order_by("pk")
+    )
+    facts = []
+    for row in rows:
+        if row.state == Attachment.State.UNREADABLE:
+            why = cleaned(row.reason, 300)
+            missing.append(f"The attachment {quoted(row.name)} cannot be read: {why}")
+        elif row.read_at is None or row.read_at > until:
+            missing.append(f"The attachment {quoted(row.name)} had not been read yet.")
+        else:
+            facts.append(
+                AttachmentFact(
+                    id=row.pk,
+                    name=row.name,
+                    note=row.note,
+                    text=row.begin,  # type: ignore[attr-defined]  # annotated
+                    provider=row.provider,
+                    added_at=row.added_at,
+                )
+            )
+    return tuple(facts)
 
 
 # --- Telemetry ---------------------------------------------------------------------------------

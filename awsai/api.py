@@ -22,6 +22,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from awsai import budgets, documents, health, payloads, services, telemetry
+from awsai.gateway import Asker
 from awsai.ledger import call_record
 from awsai.models import (
     AwsCall,
@@ -39,6 +40,7 @@ from awsai.models.prices import PriceStatus
 from awsai.ports import CallFailed, Trouble
 from incidentops.access.permissions import reading
 from incidentops.rest.pagination import NewestFirst
+from incidentops.rest.uploads import MOST_BYTES, BoundedUploads, TooLarge
 
 
 class TokensSerializer(serializers.Serializer[Any]):
@@ -524,15 +526,7 @@ class Models(generics.ListAPIView[CatalogueModel]):
 
 # --- Knowledge ---------------------------------------------------------------------------------
 
-# A form is a little larger than the file in it.
-_MOST_FORM_BYTES = documents.MOST_BYTES + 64 * 1024
 _MAY_PASS = (Trouble.THROTTLED, Trouble.TIMEOUT, Trouble.UNAVAILABLE, Trouble.BROKEN)
-
-
-class TooLarge(APIException):
-    status_code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    default_code = "too_large"
-    default_detail = f"At most {documents.MOST_BYTES} bytes a document."
 
 
 class Unreadable(ValidationError):
@@ -559,9 +553,9 @@ class BoundedJson(BaseParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
-        raw = stream.read(documents.MOST_BYTES + 1)
-        if len(raw) > documents.MOST_BYTES:
-            raise TooLarge
+        raw = stream.read(MOST_BYTES + 1)
+        if len(raw) > MOST_BYTES:
+            raise TooLarge("text")
         return JSONParser().parse(BytesIO(raw), media_type, parser_context)
 
 
@@ -613,7 +607,7 @@ class KnowledgeFilter(django_filters.FilterSet):  # type: ignore[misc]  # as abo
         fields = ("kind", "ref")
 
 
-class KnowledgeList(generics.ListAPIView[Knowledge]):
+class KnowledgeList(BoundedUploads, generics.ListAPIView[Knowledge]):
     """What this installation can look things up in.
 
     Learning is idempotent by `kind` and `ref`, so that a POST takes no key; reading a document may
@@ -627,12 +621,6 @@ class KnowledgeList(generics.ListAPIView[Knowledge]):
 
     def get_queryset(self) -> QuerySet[Knowledge]:
         return _with_length(Knowledge.objects.defer("text"))
-
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        super().initial(request, *args, **kwargs)
-        length = request.headers.get("Content-Length", "")
-        if length.isdecimal() and int(length) > _MOST_FORM_BYTES:
-            raise TooLarge
 
     @extend_schema(
         request={
@@ -679,12 +667,12 @@ def _with_length(rows: QuerySet[Knowledge]) -> QuerySet[Knowledge]:
 
 
 def _text_of(file: UploadedFile[bytes]) -> str:
-    if (file.size or 0) > documents.MOST_BYTES:
+    if (file.size or 0) > MOST_BYTES:
         raise TooLarge
     try:
-        return documents.text_of(
-            file.read(), media_type=file.content_type or "", name=file.name or ""
-        )
+        return documents.read(
+            file.read(), media_type=file.content_type or "", name=file.name or "", asker=Asker()
+        ).text
     except CallFailed as failed:
         if failed.trouble in _MAY_PASS:
             raise ReaderAway(f"The document cannot be read now: {failed}") from failed

@@ -1,4 +1,4 @@
-"""Documents that people give the knowledge or take from it."""
+"""Documents that people give: read, and learnt or forgotten."""
 
 from __future__ import annotations
 
@@ -9,26 +9,34 @@ from django.db import transaction
 from awsai import gateway, knowledge
 from awsai.gateway import Asker
 from awsai.models import Knowledge, KnowledgeKind
-from awsai.ports import CallFailed, Trouble
+from awsai.ports import CallFailed, Document, Trouble
 from incidentops.access import audit
 
-MOST_BYTES = 5 * 1024 * 1024
 # What senders say of a file whose type they do not know.
 _UNTOLD = ("", "application/octet-stream")
 
 
-def text_of(content: bytes, *, media_type: str = "", name: str = "") -> str:
-    """The text of a document; its name tells the type that its sender did not.
+def read(content: bytes, *, media_type: str, name: str, asker: Asker) -> Document:
+    """What is written in a document; name and bytes tell the type that its sender did not.
 
     Raises:
         CallFailed: nobody can read it, or there is nothing in it to be read.
     """
     if media_type.partition(";")[0].strip() in _UNTOLD:
-        media_type = mimetypes.guess_type(name)[0] or media_type or "application/octet-stream"
-    document = gateway.read_document(content, media_type=media_type, asker=Asker())
+        media_type = mimetypes.guess_type(name)[0] or _type_of(content)
+    document = gateway.read_document(content, media_type=media_type, asker=asker)
     if not document.text.strip():
         raise CallFailed(Trouble.REFUSED, "There is no text in the document.", code="EmptyDocument")
-    return document.text
+    return document
+
+
+def _type_of(content: bytes) -> str:
+    """Logs have all sorts of names: what is text by its bytes is read as text."""
+    try:
+        is_text = "\x00" not in content.decode()
+    except UnicodeDecodeError:
+        is_text = False
+    return "text/plain" if is_text else "application/octet-stream"
 
 
 def learn(

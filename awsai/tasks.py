@@ -4,10 +4,13 @@ import logging
 
 from celery import shared_task
 
-from awsai import health, ledger, payloads, refresh
+from awsai import attachments, health, ledger, payloads, refresh
 from awsai.ports import CallFailed
 
 log = logging.getLogger(__name__)
+
+# A wake-up that nobody took by the next sweep is sent again by that.
+SWEEP_SECONDS = 15
 
 
 @shared_task
@@ -44,3 +47,15 @@ def refresh_prices() -> None:
         refresh.draft_prices()
     except CallFailed as failed:
         log.warning("No prices were fetched: %s", failed)
+
+
+@shared_task
+def read_attachment(attachment_id: int) -> None:
+    attachments.read(attachment_id)
+
+
+@shared_task
+def read_attachments() -> None:
+    """Wake readers for what was put off, and for what lost messages and dead readers left."""
+    for attachment_id in attachments.waiting():
+        read_attachment.apply_async(args=(attachment_id,), expires=SWEEP_SECONDS, retry=False)

@@ -221,6 +221,8 @@ CELERY_TASK_ROUTES = {
     "incidentops.incidents.tasks.*": {"queue": "intake"},
     "incidentops.realtime.tasks.*": {"queue": "intake"},
     "agents.tasks.*": {"queue": "agents"},
+    # Damaged files and slow answers: they must not keep sweeps waiting, and agents rest on them.
+    "awsai.tasks.read_attachment": {"queue": "agents"},
     "metrics.tasks.*": {"queue": "reports"},
     # Many answers of AWS, one after the other: they must not keep sweeps waiting.
     "awsai.tasks.sync_catalogue": {"queue": "reports"},
@@ -250,6 +252,7 @@ CELERY_BEAT_SCHEDULE = {
     "health-bulletin": _every(10, "incidentops.health.tasks.publish"),
     "ai-health": _every(10, "awsai.tasks.publish_health"),
     "ai-reconcile": _every(60, "awsai.tasks.reconcile"),
+    "attachment-sweep": _every(15, "awsai.tasks.read_attachments"),
     "ai-payload-prune": _every(3600, "awsai.tasks.forget_payloads"),
     "ai-catalogue-sync": _every(86_400, "awsai.tasks.sync_catalogue"),
     "ai-price-refresh": _every(7 * 86_400, "awsai.tasks.refresh_prices"),

@@ -12,7 +12,8 @@ from django.utils.timezone import now
 
 from incidentops.access import roles, tokens
 from incidentops.access.roles import Role
-from incidentops.incidents.models import Alert, Incident, Severity, Source, Status
+from incidentops.incidents import attachments
+from incidentops.incidents.models import Alert, Attachment, Incident, Severity, Source, Status
 from incidentops.telemetry.models import Dependency, Service
 
 _number = itertools.count(1)
@@ -85,6 +86,25 @@ def make_alert(
             "state_changed_at": at,
             **fields,
         }
+    )
+
+
+def make_attachment(
+    incident: Incident | None = None,
+    *,
+    name: str = "app.log",
+    content: bytes = b"pool exhausted",
+    media_type: str = "text/plain",
+    note: str = "",
+) -> Attachment:
+    """A file that nobody has read yet."""
+    return attachments.add(
+        incident or make_incident(),
+        name=name,
+        media_type=media_type,
+        content=content,
+        note=note,
+        by="ada",
     )
 
 

@@ -13,6 +13,7 @@ from agents.specialists.wording import clock, counted, duration, figure, listed,
 AGENT = "diagnosis"
 MOST_SUSPECTS = 8
 MOST_SHOWN_SERIES = 3
+MOST_QUOTED_TEXT = 240
 # How well an action addresses a cause of that nature; what is not listed does not.
 FIT = {
     "change": {"rollback_deploy": 1.0, "restart": 0.45, "shift_traffic": 0.4},
@@ -60,6 +61,11 @@ def investigate(case: Case) -> Finding:
             id_ = show(_logs_item(suspicion))
             cited[suspicion.service].append(id_)
             claims.append(_logs_claim(suspicion, id_))
+    for attachment in case.attachments:
+        item = exhibits.attachment_item(case, attachment)
+        id_ = show(item)
+        # Where nothing in it is visible to people, there is nothing to quote.
+        claims += [_attachment_claim(item, id_)] if item.data["rows"] else []
     if case.past:
         claims.append(_past_claim(case, show(exhibits.past_item(case.past))))
     return Finding(
@@ -194,6 +200,11 @@ def _logs_claim(suspicion: Suspicion, evidence: str) -> Claim:
         f"onset ({counted(first.after, 'line')}).",
         evidence=(evidence,),
     )
+
+
+def _attachment_claim(item: EvidenceItem, evidence: str) -> Claim:
+    text = quoted(item.data["rows"][0]["text"], MOST_QUOTED_TEXT)
+    return Claim(text=f"The attached {quoted(item.title)} says {text}.", evidence=(evidence,))
 
 
 def _past_claim(case: Case, evidence: str) -> Claim:

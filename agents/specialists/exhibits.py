@@ -11,12 +11,16 @@ import numpy as np
 
 from agents.algorithms.anomaly import Array
 from agents.algorithms.forecast import Forecast
-from agents.case import AlertFact, Case, ChangeFact, EvidenceItem, PastIncident
+from agents.case import AlertFact, AttachmentFact, Case, ChangeFact, EvidenceItem, PastIncident
 from agents.specialists.signals import Signal
 from agents.specialists.wording import cleaned, counted, moment, rounded
+from awsai.knowledge import passages
+from incidentops.incidents.similarity import Bm25
 
 MOST_POINTS = 400
 MOST_ROWS = 50
+MOST_PASSAGES = 3
+MOST_PASSAGE = 1200
 
 
 def series_item(signal: Signal, *, forecast: Forecast | None = None) -> EvidenceItem:
@@ -149,6 +153,32 @@ def past_item(past: Iterable[PastIncident]) -> EvidenceItem:
         source="incident history",
         data={"rows": rows},
     )
+
+
+def attachment_item(case: Case, attachment: AttachmentFact) -> EvidenceItem:
+    """The passages of a file that have most to do with the incident, the closest first."""
+    uri = f"/incidents/{case.incident.number}/#attachment-{attachment.id}"
+    texts = [cleaned(text, MOST_PASSAGE) for text in _telling(case, attachment)]
+    return EvidenceItem(
+        family="documents",
+        kind="attachment",
+        title=cleaned(attachment.name, 300),
+        source=f"attachment {attachment.id} as provider {attachment.provider} read it",
+        data={
+            "attachment": attachment.id,
+            "note": cleaned(attachment.note, 300),
+            "rows": [{"text": text, "uri": uri} for text in texts if text],
+        },
+    )
+
+
+def _telling(case: Case, attachment: AttachmentFact) -> list[str]:
+    """Its passages that share words with the incident, else those it begins with."""
+    texts = passages(attachment.text)
+    alerts = (f"{alert.title} {alert.description}" for alert in case.alerts[:5])
+    about = " ".join([case.incident.title, case.incident.service, attachment.note, *alerts])
+    found = Bm25(texts).most_similar(about, limit=MOST_PASSAGES)
+    return [texts[match.index] for match in found] or texts[:MOST_PASSAGES]
 
 
 def iso(at: datetime | None) -> str | None:

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 MOST_PASSAGES = 30
 MOST_TEXT = 1200
 MOST_EXCERPTS = 3
+MOST_ATTACHED = 6
 SENTENCES: Mapping[str, Any] = {
     "type": "object",
     "properties": {
@@ -140,18 +141,22 @@ def _known(case: Case, asker: gateway.Asker) -> tuple[EvidenceItem, ...]:
 
 
 def _sources(case: Case, finding: Finding, known: tuple[EvidenceItem, ...]) -> tuple[_Source, ...]:
-    """The finding's claims, the words of the alerts, and what was retrieved."""
+    """The finding's claims, the words of alerts and attachments, and what was retrieved.
+
+    Where they are too many, the last claims make room for the texts that people can check.
+    """
     items = {item.id(case.response_id): item for item in finding.evidence}
-    sources = [
+    claims = [
         _Source(
             passage=Passage(id=f"c{place}", text=claim.text, source=finding.agent),
             evidence=claim.evidence,
         )
         for place, claim in enumerate(finding.claims, start=1)
     ]
+    texts: list[_Source] = []
     alerts = next((id_ for id_, item in items.items() if item.kind == "alerts"), None)
     if alerts is not None:
-        sources += [
+        texts += [
             _Source(
                 passage=Passage(
                     id=f"a{alert.id}",
@@ -163,7 +168,8 @@ def _sources(case: Case, finding: Finding, known: tuple[EvidenceItem, ...]) -> t
             for alert in case.alerts[:5]
             if alert.description
         ]
-    sources += [
+    texts += _attached(items)
+    texts += [
         _Source(
             passage=Passage(
                 id=f"k{place}", text=str(item.data["rows"][0]["text"]), source=item.source
@@ -172,7 +178,24 @@ def _sources(case: Case, finding: Finding, known: tuple[EvidenceItem, ...]) -> t
         )
         for place, item in enumerate(known, start=1)
     ]
-    return tuple(sources[:MOST_PASSAGES])
+    return (*claims[: MOST_PASSAGES - len(texts)], *texts)
+
+
+def _attached(items: Mapping[str, EvidenceItem]) -> list[_Source]:
+    """Passages of attachments: the closest of each before the second of any."""
+    rows = sorted(
+        (place, item.data["attachment"], id_, str(row["text"]))
+        for id_, item in items.items()
+        if item.kind == "attachment"
+        for place, row in enumerate(item.data["rows"], start=1)
+    )
+    return [
+        _Source(
+            passage=Passage(id=f"d{attachment}.{place}", text=text, source="attachment"),
+            evidence=(id_,),
+        )
+        for place, attachment, id_, text in rows[:MOST_ATTACHED]
+    ]
 
 
 # --- What is written ---------------------------------------------------------------------------

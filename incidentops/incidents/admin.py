@@ -15,6 +15,7 @@ from incidentops.incidents import deadletters, lifecycle, sources
 from incidentops.incidents.lifecycle import InvalidTransition
 from incidentops.incidents.models import (
     Alert,
+    Attachment,
     DeadLetter,
     Delivery,
     Incident,
@@ -148,6 +149,37 @@ class TimelineEntryAdmin(History):
     date_hierarchy = "at"
     ordering = ("-pk",)
     list_select_related = ("incident",)
+
+
+@admin.register(Attachment)
+class AttachmentAdmin(History):
+    list_display = (
+        "id",
+        "incident",
+        "name",
+        "size",
+        "state",
+        "reason",
+        "provider",
+        "added_by",
+        "added_at",
+    )
+    list_filter = ("state", "provider")
+    search_fields = ("=id", "=incident__number", "name", "=sha256")
+    date_hierarchy = "added_at"
+    ordering = ("-pk",)
+    list_select_related = ("incident",)
+    exclude = ("content",)
+    readonly_fields = ("file",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Attachment]:
+        rows = super().get_queryset(request).defer("content")
+        match = request.resolver_match
+        return rows if match and "object_id" in match.kwargs else rows.defer("content", "text")
+
+    @admin.display(description="file")
+    def file(self, attachment: Attachment) -> str:
+        return format_html('<a href="{}">Download {}</a>', attachment.url, attachment.name)
 
 
 @admin.register(Source)

@@ -8,27 +8,33 @@ from typing import Any, ClassVar
 
 import django_filters
 from django.contrib.auth.models import User
+from django.core.files.uploadedfile import UploadedFile
 from django.db.models import BigIntegerField, Case, ExpressionWrapper, F, Q, QuerySet, Value, When
 from django.db.models.expressions import Combinable, CombinedExpression
 from django.db.models.functions import Cast
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils.http import content_disposition_header
 from django.utils.timezone import now
 from django_filters.rest_framework import DjangoFilterBackend
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics, serializers, status
 from rest_framework.exceptions import ValidationError
 from rest_framework.filters import OrderingFilter
+from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from incidentops.access.permissions import reading, writing
-from incidentops.incidents import lifecycle
-from incidentops.incidents.cards import alert_row, card, timeline_row
+from incidentops.incidents import attachments, lifecycle
+from incidentops.incidents.cards import alert_row, attachment_row, card, timeline_row
 from incidentops.incidents.lifecycle import InvalidTransition
 from incidentops.incidents.models import (
     OPEN_STATUSES,
     Alert,
+    Attachment,
     Incident,
     Severity,
     Source,
@@ -37,6 +43,7 @@ from incidentops.incidents.models import (
 )
 from incidentops.rest.idempotency import IdempotentPosts
 from incidentops.rest.problems import Conflict
+from incidentops.rest.uploads import MOST_BYTES, BoundedUploads, TooLarge
 
 # --- Shapes -----------------------------------------------------------------------------------
 
@@ -123,6 +130,39 @@ class TimelineEntrySerializer(serializers.ModelSerializer[TimelineEntry]):
 
     def to_representation(self, instance: TimelineEntry) -> dict[str, Any]:
         return timeline_row(instance)
+
+
+class AttachmentSerializer(serializers.ModelSerializer[Attachment]):
+    """`state` tells whether its text was read, `reason` why not; `url` gives its bytes."""
+
+    characters = serializers.IntegerField(help_text="Of the text that was read.")
+    beginning = serializers.CharField(help_text="How that text begins.")
+    url = serializers.CharField()
+
+    class Meta:
+        model = Attachment
+        fields = (
+            "id",
+            "name",
+            "media_type",
+            "note",
+            "size",
+            "sha256",
+            "added_by",
+            "added_at",
+            "state",
+            "reason",
+            "provider",
+            "call",
+            "read_at",
+            "characters",
+            "beginning",
+            "url",
+        )
+        read_only_fields = fields
+
+    def to_representation(self, instance: Attachment) -> dict[str, Any]:
+        return attachment_row(instance)
 
 
 class NoFields(serializers.Serializer[Any]):
@@ -354,6 +394,91 @@ class IncidentTimeline(generics.ListAPIView[TimelineEntry]):
 
 def _find(number: int) -> Incident:
     return get_object_or_404(Incident, number=number)
+
+
+# --- Attachments ------------------------------------------------------------------------------
+
+
+class AttachmentFields(serializers.Serializer[Any]):
+    file = serializers.FileField(
+        max_length=255, help_text=f"A document, log or screenshot of at most {MOST_BYTES} bytes."
+    )
+    note = serializers.CharField(
+        max_length=1000, required=False, allow_blank=True, default="", help_text="Why it matters."
+    )
+
+
+class TooManyAttachments(ValidationError):
+    status_code = status.HTTP_409_CONFLICT
+
+
+class IncidentAttachments(IdempotentPosts, BoundedUploads, generics.ListAPIView[Attachment]):
+    """Documents, logs and screenshots of an incident, the newest first; POST adds one.
+
+    Its text is read soon after: `state` tells how that ended. At most 20 an incident.
+    """
+
+    access = reading("incident.view", POST="incident.respond")
+    serializer_class = AttachmentSerializer
+    parser_classes = [MultiPartParser]
+    queryset = Attachment.objects.described()
+    filterset_fields = ("state",)
+
+    def get_queryset(self) -> QuerySet[Attachment]:
+        if getattr(self, "swagger_fake_view", False):
+            return super().get_queryset()
+        return super().get_queryset().filter(incident=_find(self.kwargs["number"]))
+
+    @extend_schema(
+        request={"multipart/form-data": AttachmentFields}, responses={201: AttachmentSerializer}
+    )
+    def post(self, request: Request, number: int) -> Response:
+        incident = _find(number)
+        fields = AttachmentFields(data=request.data)
+        fields.is_valid(raise_exception=True)
+        file: UploadedFile[bytes] = fields.validated_data["file"]
+        if (file.size or 0) > MOST_BYTES:
+            raise TooLarge
+        try:
+            added = attachments.add(
+                incident,
+                name=file.name or "",
+                media_type=file.content_type or "",
+                content=file.read(),
+                note=fields.validated_data["note"],
+                by=request.user,
+            )
+        except attachments.TooMany as error:
+            raise TooManyAttachments({"file": [str(error)]}) from None
+        row = attachment_row(self.get_queryset().get(pk=added.pk))
+        return Response(row, status=status.HTTP_201_CREATED, headers={"Location": str(row["url"])})
+
+
+class IncidentAttachment(APIView):
+    """GET gives the bytes to be saved, never to be shown here; DELETE deletes them and their text."""
+
+    access = reading("incident.view", DELETE="incident.respond")
+
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    def get(self, request: Request, number: int, pk: int) -> HttpResponse:
+        attachment = get_object_or_404(Attachment.objects.defer("text"), incident=number, pk=pk)
+        return HttpResponse(
+            bytes(attachment.content),
+            # Whatever its sender called it: our origin must never be made to show it.
+            content_type="application/octet-stream",
+            headers={
+                "Content-Disposition": content_disposition_header(True, attachment.name) or "",
+                "X-Content-Type-Options": "nosniff",
+                "Content-Security-Policy": "default-src 'none'; sandbox",
+                "Cache-Control": "private, no-store",
+            },
+        )
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, number: int, pk: int) -> Response:
+        described = Attachment.objects.described().select_related("incident")
+        attachments.delete(get_object_or_404(described, incident=number, pk=pk), by=request.user)
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 # --- What responders do -----------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from incidentops.incidents.models import Alert, Incident, TimelineEntry
+from incidentops.incidents.models import Alert, Attachment, Incident, TimelineEntry
 
 
 def instant(at: datetime | None) -> str | None:
@@ -68,4 +68,26 @@ def timeline_row(entry: TimelineEntry) -> dict[str, Any]:
         "actor": entry.actor,
         "text": entry.text,
         "detail": entry.detail,
+    }
+
+
+def attachment_row(attachment: Attachment) -> dict[str, Any]:
+    """An attachment of `Attachment.objects.described()`: all but its bytes and its whole text."""
+    return {
+        "id": attachment.pk,
+        "name": attachment.name,
+        "media_type": attachment.media_type,
+        "note": attachment.note,
+        "size": attachment.size,
+        "sha256": attachment.sha256,
+        "added_by": attachment.added_by,
+        "added_at": instant(attachment.added_at),
+        "state": attachment.state,
+        "reason": attachment.reason,
+        "provider": attachment.provider,
+        "call": attachment.call,
+        "read_at": instant(attachment.read_at),
+        "characters": attachment.characters,  # type: ignore[attr-defined]  # annotated
+        "beginning": attachment.beginning,  # type: ignore[attr-defined]  # annotated
+        "url": attachment.url,
     }

@@ -30,12 +30,13 @@ from incidentops.incidents.models import (
 )
 from incidentops.realtime import outbox
 
-# Actors that are no one: what they do are facts about alerts, which stay off the audit chain.
-RECOVERY, CORRELATION = "recovery", "correlation"
-FACTS = frozenset({RECOVERY, CORRELATION})
+# Actors that are no one: what they do are facts about alerts and files, which stay off the audit
+# chain.
+RECOVERY, CORRELATION, READING = "recovery", "correlation", "reading"
+FACTS = frozenset({RECOVERY, CORRELATION, READING})
 
 # An alert's id, the incident's number, and the reason.
-Attachment = tuple[int, int, dict[str, Any]]
+Placement = tuple[int, int, dict[str, Any]]
 
 
 class InvalidTransition(Exception):
@@ -351,7 +352,7 @@ def count_alerts(incident: Incident) -> int:
     return fingerprints.distinct().count()
 
 
-def attach(attachments: Iterable[Attachment]) -> None:
+def attach(placements: Iterable[Placement]) -> None:
     """Write which incident each alert belongs to and why, in one round trip."""
     reasons = Alert._meta.get_field("merge_reason")
     with connection.cursor() as cursor:
@@ -359,7 +360,7 @@ def attach(attachments: Iterable[Attachment]) -> None:
             "UPDATE incidents_alert SET incident_id = %s, merge_reason = %s WHERE id = %s",
             [
                 (number, reasons.get_db_prep_value(reason, connection), alert)
-                for alert, number, reason in attachments
+                for alert, number, reason in placements
             ],
         )
 

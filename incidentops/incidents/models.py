@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import models
+from django.db.models.functions import Left, Length, Now
 from django.utils.timezone import now
 
 # Clocks that agree this well are right.
@@ -340,3 +341,65 @@ class TimelineEntry(models.Model):
 
     def __str__(self) -> str:
         return self.text[:80]
+
+
+class AttachmentQuerySet(models.QuerySet["Attachment"]):
+    def described(self) -> AttachmentQuerySet:
+        """Without bytes and text; instead how long the text is and how it begins."""
+        return self.defer("content", "text").annotate(
+            characters=Length("text"), beginning=Left("text", Attachment.BEGINNING)
+        )
+
+    def unread(self) -> AttachmentQuerySet:
+        """To be read now: new, put off until now, or left by a reader that died."""
+        return self.filter(state=Attachment.State.PENDING, due_at__lte=Now())
+
+
+class Attachment(models.Model):
+    """A file that people added to an incident, and what was read in it.
+
+    Who can read files works on a floor above: `attempts` fences its readings, `due_at` (the
+    database's clock) is when the next may begin. `reason` says why it is unreadable, or why a
+    reading is put off. `provider` and `call` name who read it and the row of that in the ledger.
+    """
+
+    BEGINNING = 300
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        READ = "read"
+        UNREADABLE = "unreadable"
+
+    incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="attachments")
+    name = models.CharField(max_length=255)
+    media_type = models.CharField(max_length=255, blank=True, default="")
+    note = models.CharField(max_length=1000, blank=True, default="")
+    size = models.PositiveIntegerField(help_text="Bytes.")
+    sha256 = models.CharField(max_length=64)
+    content = models.BinaryField()
+    added_by = models.CharField(max_length=120)
+    added_at = models.DateTimeField(default=now)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
+    text = models.TextField(blank=True, default="")
+    reason = models.TextField(blank=True, default="")
+    provider = models.CharField(max_length=16, blank=True, default="")
+    call = models.BigIntegerField(null=True, blank=True)
+    read_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    due_at = models.DateTimeField(default=now)
+
+    objects = AttachmentQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["due_at"], condition=models.Q(state="pending"), name="attachment_unread"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def url(self) -> str:
+        return f"/api/v1/incidents/{self.incident_id}/attachments/{self.pk}/"

@@ -10,17 +10,28 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.models import User
+from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.timezone import now
 
 from incidentops.access.permissions import requires, writing
-from incidentops.incidents import lifecycle
+from incidentops.incidents import attachments, lifecycle
 from incidentops.incidents.cards import instant
-from incidentops.incidents.models import TRANSITIONS, Incident, Severity, Status
+from incidentops.incidents.models import TRANSITIONS, Attachment, Incident, Severity, Status
 from incidentops.incidents.sections import Section, register, sections
 from incidentops.notifications.models import Notification
 from incidentops.realtime import topics
+from incidentops.rest.uploads import MOST_BYTES
+
+
+class Attach(forms.Form):
+    file = forms.FileField(max_length=255)
+    note = forms.CharField(max_length=1000, required=False, strip=True)
+
+
+class DeleteAttachment(forms.Form):
+    attachment = forms.IntegerField(min_value=1, max_value=2**63 - 1)
 
 
 class Comment(forms.Form):
@@ -49,6 +60,28 @@ class Verb:
     form: type[forms.Form]
     run: Callable[[Incident, User, dict[str, Any]], Incident]
     done: str
+
+
+def attach(incident: Incident, by: User, data: dict[str, Any]) -> Incident:
+    file: UploadedFile[bytes] = data["file"]
+    added = attachments.add(
+        incident,
+        name=file.name or "",
+        media_type=file.content_type or "",
+        # One byte too many says all: what is larger is not read.
+        content=file.read(MOST_BYTES + 1),
+        note=data["note"],
+        by=by,
+    )
+    return added.incident
+
+
+def delete_attachment(incident: Incident, by: User, data: dict[str, Any]) -> Incident:
+    known = incident.attachments.defer("content", "text").select_related("incident")
+    try:
+        return attachments.delete(known.get(pk=data["attachment"]), by=by)
+    except Attachment.DoesNotExist:
+        raise attachments.Refused("It is not there any more.") from None
 
 
 def _reaching(status: Status) -> tuple[Status, ...]:
@@ -120,6 +153,22 @@ _VERBS = (
         form=Comment,
         run=lambda incident, by, data: lifecycle.comment(incident, by=by, text=data["text"]),
         done="Comment added.",
+    ),
+    Verb(
+        slug="attach",
+        label="Attach",
+        statuses=tuple(Status),
+        form=Attach,
+        run=attach,
+        done="Attached. It is read soon; how that ends shows below.",
+    ),
+    Verb(
+        slug="delete-attachment",
+        label="Delete attachment",
+        statuses=tuple(Status),
+        form=DeleteAttachment,
+        run=delete_attachment,
+        done="The attachment was deleted.",
     ),
     Verb(
         slug="severity",
@@ -200,7 +249,7 @@ def act(request: HttpRequest, number: int, verb: str) -> HttpResponse:
         raise Http404(verb)
     incident = get_object_or_404(Incident, number=number)
     chosen = VERBS[verb]
-    form = chosen.form(request.POST)
+    form = chosen.form(request.POST, request.FILES)
     if not form.is_valid():
         problems = [f"{name}: {error}" for name, errors in form.errors.items() for error in errors]
         messages.error(request, f"{chosen.label} was not possible. {' '.join(problems)}")
@@ -210,7 +259,7 @@ def act(request: HttpRequest, number: int, verb: str) -> HttpResponse:
         return redirect("incident", number=number)
     try:
         chosen.run(incident, request.user, form.cleaned_data)
-    except lifecycle.InvalidTransition as error:
+    except (lifecycle.InvalidTransition, attachments.Refused) as error:
         messages.error(request, f"{chosen.label} was not possible. {error}")
     else:
         messages.success(request, chosen.done)
@@ -258,6 +307,15 @@ register(
         template="incidents/sections/alerts.html",
         order=50,
         context=nothing_more,
+    )
+)
+register(
+    Section(
+        slug="attachments",
+        title="Attachments",
+        template="incidents/sections/attachments.html",
+        order=55,
+        context=lambda incident: {"most": attachments.MOST, "megabytes": MOST_BYTES // 1024**2},
     )
 )
 register(

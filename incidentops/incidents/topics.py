@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import F, Q
 from django.utils.timezone import now
 
-from incidentops.incidents.cards import alert_row, card, timeline_row
+from incidentops.incidents.cards import alert_row, attachment_row, card, timeline_row
 from incidentops.incidents.events import (
     AlertAttached,
     IncidentOpened,
@@ -62,6 +62,12 @@ def entries(topic: str) -> list[dict[str, Any]]:
     return [timeline_row(entry) for entry in reversed(newest)]
 
 
+def attachments(topic: str) -> list[dict[str, Any]]:
+    """All of them, the newest first: an incident has few."""
+    newest = find(topic).attachments.described().order_by("-pk")
+    return [attachment_row(attachment) for attachment in newest]
+
+
 def _of_incident(event: Any) -> tuple[str, ...]:
     return (f"incident:{event.number}",)
 
@@ -85,3 +91,4 @@ contribute(
 )
 contribute(Part(topic="incident", key="alerts", snapshot=alerts))
 contribute(Part(topic="incident", key="timeline", snapshot=entries))
+contribute(Part(topic="incident", key="attachments", snapshot=attachments))

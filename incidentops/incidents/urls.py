@@ -34,6 +34,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
         api.IncidentTimeline.as_view(),
         name="api-incident-timeline",
     ),
+    path(
+        "api/v1/incidents/<int:number>/attachments/",
+        api.IncidentAttachments.as_view(),
+        name="api-incident-attachments",
+    ),
+    path(
+        "api/v1/incidents/<int:number>/attachments/<int:pk>/",
+        api.IncidentAttachment.as_view(),
+        name="api-incident-attachment",
+    ),
     *(
         path(f"api/v1/incidents/<int:number>/{verb}/", view.as_view(), name=f"api-incident-{verb}")
         for verb, view in _ACTIONS.items()

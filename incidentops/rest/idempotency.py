@@ -8,8 +8,9 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.http.response import HttpResponseBase
 from django.utils.timezone import now
 from rest_framework.exceptions import APIException
@@ -117,7 +118,7 @@ def _claim(request: Request) -> StoredAnswer:
     key, actor = request.headers["Idempotency-Key"], _actor(request)
     if not 1 <= len(key) <= _LONGEST_KEY or not (key.isascii() and key.isprintable()):
         raise KeyInvalid
-    digest = _digest(request._request)
+    digest = _digest(request)
     expired = now() - LIFETIME
     StoredAnswer.objects.filter(actor=actor, key=key, created_at__lt=expired).delete()
     answer, is_new = StoredAnswer.objects.get_or_create(
@@ -149,6 +150,23 @@ def _actor(request: Request) -> str:
     return f"user:{request.user.pk}"
 
 
-def _digest(request: HttpRequest) -> str:
-    asked = f"{request.get_full_path()}\n".encode()
-    return hashlib.sha256(asked + request.body).hexdigest()
+def _digest(request: Request) -> str:
+    """Of where and what is asked: of a form its fields, as every sending draws a new boundary."""
+    is_form = request._request.content_type == "multipart/form-data"
+    if is_form and isinstance(form := request.data, QueryDict):
+        fields = [(name, _told(value)) for name, values in form.lists() for value in values]
+        body = json.dumps(fields).encode()
+    else:
+        body = request._request.body
+    asked = f"{request._request.get_full_path()}\n".encode()
+    return hashlib.sha256(asked + body).hexdigest()
+
+
+def _told(value: str | UploadedFile[bytes]) -> str | list[str | None]:
+    if isinstance(value, str):
+        return value
+    content = hashlib.sha256()
+    for chunk in value.chunks():
+        content.update(chunk)
+    value.seek(0)
+    return [value.name, value.content_type, content.hexdigest()]

@@ -115,6 +115,15 @@ def number(value: object) -> str:
 
 
 @register.filter
+def size(count: int) -> str:
+    """Bytes in the unit people use for files; a kilobyte has 1024."""
+    if count < 1024:
+        return f"{count} byte" + ("" if count == 1 else "s")
+    kilobytes = count / 1024
+    return f"{kilobytes:.1f} KB" if kilobytes < 1024 else f"{kilobytes / 1024:.1f} MB"
+
+
+@register.filter
 def measured(value: float | None, unit: str) -> str:
     """A value in its unit, as the tiles of /demo write it."""
     if value is None:

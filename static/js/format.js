@@ -63,6 +63,16 @@ export function number(value) {
 }
 
 /**
+ * Bytes in the unit people use for files; a kilobyte has 1024.
+ * @param {number} bytes
+ */
+export function size(bytes) {
+  if (bytes < 1024) return `${bytes} byte${bytes === 1 ? "" : "s"}`;
+  const kilobytes = bytes / 1024;
+  return kilobytes < 1024 ? `${kilobytes.toFixed(1)} KB` : `${(kilobytes / 1024).toFixed(1)} MB`;
+}
+
+/**
  * @param {number | null | undefined} value
  * @param {string} unit
  */

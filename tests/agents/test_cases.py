@@ -26,10 +26,11 @@ from agents.models import (
     Response,
 )
 from agents.specialists import detection, resolution
-from incidentops.incidents.models import Alert, Incident, Severity, Status
+from incidentops.incidents import attachments
+from incidentops.incidents.models import Alert, Attachment, Incident, Severity, Status
 from incidentops.telemetry.models import Change, LogLine, Sample, Series
 from incidentops.telemetry.prometheus import RemoteSeries
-from tests.factories import make_alert, make_incident, make_service, make_source
+from tests.factories import make_alert, make_attachment, make_incident, make_service, make_source
 from tests.narrowing import known
 
 pytestmark = pytest.mark.django_db
@@ -92,6 +93,50 @@ def test_the_surroundings_of_the_incident_are_read():
     assert [(one.service, list(one.values)) for one in case.series] == [("orders-db", [1, 2, 3])]
     assert [line.message for line in case.logs] == ["boom"]
     assert [change.id for change in case.changes] == [recent.pk]
+
+
+def read_text(attachment: Attachment, text: str) -> None:
+    claimed = attachments.claim(attachment.pk, lease=timedelta(minutes=5))
+    assert claimed is not None
+    attachments.record_text(claimed, text=text, provider="local", call=None)
+
+
+def test_the_texts_that_were_read_are_in_the_case_in_the_order_they_came():
+    response = make_response()
+    first, second = (make_attachment(response.incident, note=note) for note in ("one", "two"))
+    read_text(second, "x" * (cases.MOST_ATTACHED_TEXT + 1))
+    read_text(first, "pool exhausted")
+    read_text(make_attachment(make_incident()), "of another incident")
+
+    facts = cases.load(response).attachments
+
+    assert [(fact.id, fact.note) for fact in facts] == [(first.pk, "one"), (second.pk, "two")]
+    assert (facts[0].text, facts[0].provider) == ("pool exhausted", "local")
+    assert len(facts[1].text) == cases.MOST_ATTACHED_TEXT
+
+
+def test_what_is_attached_but_not_read_is_missing_with_its_reason():
+    response = make_response()
+    make_attachment(response.incident, name="slow.pdf")
+    picture = make_attachment(response.incident, name="shot.png")
+    claimed = attachments.claim(picture.pk, lease=timedelta(minutes=5))
+    assert claimed is not None
+    attachments.record_unreadable(claimed, reason="It is a picture.")
+
+    case = cases.load(response)
+
+    assert case.attachments == ()
+    assert case.missing == (
+        "The attachment “slow.pdf” had not been read yet.",
+        "The attachment “shot.png” cannot be read: It is a picture.",
+    )
+
+
+def test_a_case_read_again_later_has_the_same_texts():
+    response = make_response()
+    read_text(make_attachment(response.incident), "pool exhausted")
+
+    assert cases.load(response).attachments == cases.load(response).attachments
 
 
 def test_the_incident_is_read_as_it_is_now():

@@ -150,7 +150,20 @@ def responded(live: LiveInstance, api: httpx.Client) -> int:
         lambda: api.get(f"/api/v1/incidents/{number}/response/").json()["finished_at"],
         what="the end of the response",
     )
+    attach(api, number, "postgres.log", b"FATAL: remaining connection slots are reserved\n" * 9)
+    attach(api, number, f"{'a_name_without_blanks_' * 5}.png", b"\x89PNG\r\n\x1a\n")
     return number
+
+
+def attach(api: httpx.Client, number: int, name: str, content: bytes) -> None:
+    """Attach a file and wait until somebody has tried to read it."""
+    url = f"/api/v1/incidents/{number}/attachments/"
+    answer = api.post(url, files={"file": (name, content)}, data={"note": f"Note on {name}."})
+    assert answer.status_code == 201, answer.text
+    wait_for(
+        lambda: all(row["state"] != "pending" for row in api.get(url).json()["results"]),
+        what=f"the reading of {name}",
+    )
 
 
 def open_live(page: Page, url: str) -> None:
@@ -189,6 +202,57 @@ def test_what_somebody_else_does_shows_without_reload(
     )
     assert answer.is_success, answer.text
     expect(page.locator("incident-timeline")).to_contain_text("Rolled the canary back.")
+
+
+def test_a_file_is_attached_saved_and_deleted_by_keyboard(
+    live: LiveInstance, page: Page, api: httpx.Client, tmp_path: Path
+) -> None:
+    made = api.post("/api/v1/incidents/", json={"title": "Orders are slow", "severity": "low"})
+    open_live(page, f"{live.url}/incidents/{made.json()['number']}/")
+    log = tmp_path / "app.log"
+    log.write_bytes(b"pool exhausted\n")
+    chosen = page.get_by_label("Document, log or screenshot")
+    chosen.set_input_files(log)
+    chosen.focus()
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Why it matters")).to_be_focused()
+    page.keyboard.type("From orders-1.")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("main [role=status]").first).to_contain_text("Attached.")
+    file = page.locator("incident-attachments article")
+    expect(file).to_contain_text("From orders-1.")
+    expect(file.locator(".tag.read")).to_be_visible()
+    expect(page.locator('.pill[data-state="live"]')).to_be_visible()
+    file.get_by_text("What was read").click()
+    expect(file.locator("pre")).to_have_text("pool exhausted")
+    with page.expect_download() as download:
+        file.get_by_role("link", name="app.log").click()
+    assert download.value.suggested_filename == "app.log"
+    assert download.value.path().read_bytes() == log.read_bytes()
+    file.locator("summary", has_text="Delete").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("main [role=status]").first).to_contain_text("was deleted.")
+    expect(page.locator("incident-attachments")).to_contain_text("Nothing is attached.")
+
+
+def test_what_somebody_else_attaches_shows_without_reload(
+    live: LiveInstance, page: Page, api: httpx.Client
+) -> None:
+    made = api.post("/api/v1/incidents/", json={"title": "Orders are slow", "severity": "low"})
+    number = made.json()["number"]
+    open_live(page, f"{live.url}/incidents/{number}/")
+    page.get_by_label("Why it matters").fill("half written")
+    attach(api, number, "app.log", b"pool exhausted")
+    attach(api, number, "shot.png", b"\x89PNG\r\n\x1a\n")
+    panel = page.locator("incident-attachments")
+    expect(panel.locator("article", has_text="app.log").locator(".tag.read")).to_be_visible()
+    expect(panel.locator("article", has_text="shot.png")).to_contain_text(
+        "Not read: Text in pictures is not recognised here."
+    )
+    expect(page.get_by_label("Why it matters")).to_have_value("half written")
 
 
 def test_evidence_is_plotted_and_readable_as_a_table(
@@ -346,6 +410,11 @@ def test_the_pages_work_without_scripts(
     page.locator("#comment-text").fill("Written without scripts.")
     page.get_by_role("button", name="Add comment").click()
     expect(page.locator(".timeline")).to_contain_text("Written without scripts.")
+    page.get_by_label("Document, log or screenshot").set_input_files(
+        {"name": "bare.txt", "mimeType": "text/plain", "buffer": b"Attached without scripts."}
+    )
+    page.get_by_role("button", name="Attach", exact=True).click()
+    expect(page.locator("#attachments article", has_text="bare.txt")).to_be_visible()
     page.goto(f"{live.url}/ops?severity=critical")
     expect(page.locator(".card", has_text="checkout")).to_be_visible()
     page.goto(f"{live.url}/demo")
@@ -353,15 +422,28 @@ def test_the_pages_work_without_scripts(
     context.close()
 
 
+@pytest.mark.parametrize(
+    ("path", "panels"),
+    [
+        ("/transparency?incident=", ("incident-calls", "incident-routes", "response-findings")),
+        ("/incidents/", ("incident-attachments", "incident-timeline")),
+    ],
+)
 def test_scripts_say_what_the_server_said(
-    browser: Browser, live: LiveInstance, session: Path, page: Page, responded: int
+    browser: Browser,
+    live: LiveInstance,
+    session: Path,
+    page: Page,
+    responded: int,
+    path: str,
+    panels: tuple[str, ...],
 ) -> None:
     context = browser.new_context(storage_state=session, java_script_enabled=False)
     bare = context.new_page()
-    url = f"{live.url}/transparency?incident={responded}"
+    url = f"{live.url}{path}{responded}"
     open_live(page, url)
     bare.goto(url)
-    for panel in ("incident-calls", "incident-routes", "response-findings"):
+    for panel in panels:
         live_text, bare_text = (
             re.sub(r"\s+", "", one.locator(panel).text_content() or "") for one in (page, bare)
         )

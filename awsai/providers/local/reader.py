@@ -83,8 +83,8 @@ def _pages(content: bytes, media_type: str) -> list[Written]:
         raise _refusal(f"The document has more than {MOST_BYTES} bytes.", code="DocumentTooLarge")
     if kind in _BINARY:
         return _parsed(_BINARY[kind], content, kind)
-    if kind in _TEXTUAL:
-        return [_TEXTUAL[kind](_decoded(content, charset))]
+    if kind in _TEXTUAL or kind.startswith("text/"):
+        return [_TEXTUAL.get(kind, _plain)(_decoded(content, charset))]
     if kind.startswith("image/"):
         raise _refusal("Text in pictures is not recognised here.", code="UnsupportedDocument")
     raise _refusal(f"Documents of type {kind[:80]} are not read here.", code="UnsupportedDocument")

@@ -1,9 +1,9 @@
-// The parts of the incident page that the incidents themselves tell: head, timeline, alerts.
+// The parts of the incident page that the incidents themselves tell: head, timeline, alerts, files.
 
 import { html, nothing } from "../../vendor/lit/index.js";
 import { repeat } from "../../vendor/lit-html/directives/repeat.js";
-import { between } from "../format.js";
-import { age, Panel, s, severity, tag, time } from "./panel.js";
+import { between, count, size } from "../format.js";
+import { age, Panel, provider, s, severity, tag, time } from "./panel.js";
 
 class IncidentHead extends Panel {
   render() {
@@ -130,6 +130,57 @@ class IncidentAlerts extends Panel {
   }
 }
 
+class IncidentAttachments extends Panel {
+  /** The form that its buttons belong to: there for those who may delete. */
+  #canDelete = document.getElementById("delete-attachment") !== null;
+
+  render() {
+    /** @type {any[]} */
+    const files = this.state.attachments ?? [];
+    if (!files.length) {
+      return html`<p class="muted">
+        Nothing is attached. What is read in a document, log or screenshot becomes evidence.
+      </p>`;
+    }
+    return repeat(
+      files,
+      (file) => file.id,
+      (file) => this.#file(file),
+    );
+  }
+
+  /** @param {any} file */
+  #file(file) {
+    const why = file.state === "pending" ? "Not read yet, tried again soon" : "Not read";
+    return html`<article class="evidence" id="attachment-${file.id}">
+      <header class="row spread">
+        <h3><a href=${file.url} download=${file.name}>${file.name}</a></h3>
+        <span class="row">${tag(file.state)} ${file.provider ? provider(file.provider) : nothing}</span>
+      </header>
+      <p class="muted small">${size(file.size)} · attached ${time(file.added_at)} by ${file.added_by}</p>
+      ${file.note ? html`<p>${file.note}</p>` : nothing}
+      ${file.reason ? html`<p class="unknown">${why}: ${file.reason}</p>` : nothing}
+      ${file.state === "read"
+        ? html`<details>
+            <summary>What was read (${count(file.characters)} character${s(file.characters)})</summary>
+            <pre tabindex="0">${file.beginning}${file.characters > file.beginning.length ? "…" : ""}</pre>
+          </details>`
+        : nothing}
+      ${this.#canDelete
+        ? html`<details>
+            <summary>Delete<span class="visually-hidden"> ${file.name}</span></summary>
+            <p>
+              <button form="delete-attachment" name="attachment" value=${file.id}>
+                Delete for good<span class="visually-hidden">: ${file.name}</span>
+              </button>
+            </p>
+          </details>`
+        : nothing}
+    </article>`;
+  }
+}
+
 customElements.define("incident-head", IncidentHead);
 customElements.define("incident-timeline", IncidentTimeline);
 customElements.define("incident-alerts", IncidentAlerts);
+customElements.define("incident-attachments", IncidentAttachments);

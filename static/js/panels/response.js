@@ -427,7 +427,8 @@ class ResponseEvidence extends ResponsePanel {
   /** @param {any} row */
   #data(row) {
     if (row.kind === "series") return series(row.data);
-    if (row.kind === "excerpt" && row.data?.rows?.length) return excerpts(row.data.rows);
+    const isText = row.kind === "excerpt" || row.kind === "attachment";
+    if (isText && row.data?.rows?.length) return excerpts(row.data.rows);
     if (row.data?.rows?.length) return table(row.data.rows);
     return html`<details>
       <summary>Data</summary>

@@ -9,9 +9,10 @@ import pytest
 from botocore.retries.standard import ExponentialBackoff
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from awsai import documents, knowledge
+from awsai import knowledge
 from awsai.models import AwsCall, Knowledge
 from incidentops.access.models import AuditEntry
+from incidentops.rest.uploads import MOST_BYTES
 from tests.awsai.api.test_awsai_api import JSON, is_problem
 
 pytestmark = pytest.mark.django_db
@@ -122,6 +123,16 @@ def test_a_reader_that_is_away_is_a_503_that_can_be_tried_again(api, emulator, m
     assert not Knowledge.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [("app.log", "application/octet-stream"), ("app.log.7", ""), ("app.log", "text/x-log")],
+)
+def test_a_text_under_any_name_is_read_as_text(api, name, media_type):
+    upload = file(b"pool exhausted\n", name, media_type or "application/octet-stream")
+    assert api("responder").post(URL, upload).status_code == 201
+    assert Knowledge.objects.get().text == "pool exhausted"
+
+
 # --- Refusals ----------------------------------------------------------------------------------
 
 
@@ -152,10 +163,10 @@ def test_a_document_is_either_a_text_or_a_file(api):
 
 def test_a_document_beyond_five_megabytes_is_refused_in_either_form(api):
     client = api("responder")
-    large = "x" * documents.MOST_BYTES
-    assert is_problem(client.post(URL, {**RUNBOOK, "text": large}, JSON), 413)
-    assert is_problem(client.post(URL, file(large.encode() + b"x", "a.txt")), 413)
-    assert is_problem(client.post(URL, file(b"x" * (6 * 1024 * 1024), "a.txt")), 413)
+    large = "x" * MOST_BYTES
+    assert is_problem(client.post(URL, {**RUNBOOK, "text": large}, JSON), 413, "text")
+    assert is_problem(client.post(URL, file(large.encode() + b"x", "a.txt")), 413, "file")
+    assert is_problem(client.post(URL, file(b"x" * (6 * 1024 * 1024), "a.txt")), 413, "file")
     assert not Knowledge.objects.exists()
 
 

@@ -4,8 +4,7 @@ import pytest
 from django.core.cache import cache
 
 from awsai import health
-from awsai.breaker import breakers
-from tests.awsai.health.emulated import running_emulator
+from tests.awsai.health.emulated import forget_breakers, running_emulator
 
 
 @pytest.fixture
@@ -19,6 +18,4 @@ def _nothing_remembered():
     """Neither breakers nor what was published outlive a test: both are in Redis."""
     yield
     cache.delete(health.PUBLISHED)
-    known = breakers()
-    for key in known._client.scan_iter(f"{known._prefix}*"):
-        known._client.delete(key)
+    forget_breakers()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from awsai.breaker import breakers
 from awsai.emulator.emulator import Emulator
 from tests.awsai.emulator.word_counter import WordCounter
 
@@ -21,3 +22,10 @@ def running_emulator(settings: Any, monkeypatch: Any, **options: Any) -> Iterato
     with Emulator(WordCounter(), **options) as emulator:
         settings.AWS_EMULATOR_URL = emulator.url
         yield emulator
+
+
+def forget_breakers() -> None:
+    """They are in Redis, where they would outlive a test."""
+    known = breakers()
+    for key in known._client.scan_iter(f"{known._prefix}*"):
+        known._client.delete(key)

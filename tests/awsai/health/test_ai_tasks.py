@@ -41,7 +41,14 @@ def test_beat_asks_for_tasks_that_there_are():
     assert ours <= set(current_app.tasks)
 
 
-TASKS = ("publish_health", "reconcile", "forget_payloads", "sync_catalogue", "refresh_prices")
+TASKS = (
+    "publish_health",
+    "reconcile",
+    "read_attachments",
+    "forget_payloads",
+    "sync_catalogue",
+    "refresh_prices",
+)
 
 
 @pytest.mark.parametrize("name", TASKS)
