@@ -87,8 +87,12 @@ def due() -> QuerySet[PhaseRun]:
 
 
 def take() -> Claim | None:
-    """Claim the most urgent due phase, or nothing when there is none."""
-    waiting = due().order_by("response__urgency", "due_at", "pk")
+    """Claim the most urgent due phase, or nothing when there is none.
+
+    Among equals what was begun goes first, even if it was lost twice: its incident has waited the longest.
+    """
+    begun_first = F("started_at").asc(nulls_last=True)
+    waiting = due().order_by("response__urgency", begun_first, "due_at", "pk")
     for response_id, name in waiting.values_list("response_id", "phase")[:_CANDIDATES]:
         if claim := take_phase(response_id, name):
             return claim

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -224,6 +225,22 @@ def test_urgent_incidents_go_first_whatever_came_before(fakes):
     taken = [claims.take(), claims.take()]
 
     assert [claim and claim.response.pk for claim in taken] == [urgent.pk, late.pk]
+
+
+def test_a_phase_that_was_begun_goes_before_those_that_never_were(fakes):
+    lost = opened()
+    assert claims.take() is not None
+    let_leases_end()
+    swarm.reap()
+    never_begun = opened()
+    # As after a second loss, which has to wait.
+    never_begun.phases.filter(due_at__isnull=False).update(
+        due_at=claims.from_now(-timedelta(seconds=1))
+    )
+
+    taken = [claims.take(), claims.take()]
+
+    assert [claim and claim.response.pk for claim in taken] == [lost.pk, never_begun.pk]
 
 
 def test_a_raised_severity_moves_the_work_forward(fakes):
