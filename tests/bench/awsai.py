@@ -98,7 +98,7 @@ def measure(url: str) -> dict[str, Any]:
             task="bench",
             instruction="Say what happened.",
             passages=(Passage(id="c1", text=f"Checkout fails since 14:05. {words}"),),
-            max_tokens=100,
+            max_tokens=1000,
         )
 
     def bare() -> None:
