@@ -106,6 +106,12 @@ class FiguresSerializer(serializers.Serializer[Any]):
 
 
 class SummarySerializer(FiguresSerializer):
+    nano_usd = serializers.IntegerField(
+        allow_null=True, help_text="What was billed; null: no price is known."
+    )
+    list_price_nano_usd = serializers.IntegerField(
+        allow_null=True, help_text="What AWS would have charged for the same calls; null: likewise."
+    )
     configured_provider = serializers.CharField()
     by_provider = serializers.DictField(child=serializers.IntegerField())
 

@@ -80,14 +80,17 @@ LOCAL = Service(name="local", title="This installation")
 
 
 class Summary(TypedDict):
-    """`configured_provider` serves the next call; `by_provider` counts those that served."""
+    """`configured_provider` serves the next call; `by_provider` counts those that served.
+
+    A sum of money is null when none of the calls has a known price.
+    """
 
     configured_provider: str
     calls: int
     failures: int
     unpriced: int
-    nano_usd: int
-    list_price_nano_usd: int
+    nano_usd: int | None
+    list_price_nano_usd: int | None
     latency_ms: float | None
     latency_ms_reason: str
     last_call_at: Any
@@ -102,8 +105,8 @@ def summary(calls: QuerySet[AwsCall]) -> Summary:
         calls=Count("pk"),
         failures=Count("pk", filter=~Q(outcome=Outcome.SUCCEEDED)),
         unpriced=Count("pk", filter=_UNPRICED),
-        billed=Sum("nano_usd", default=0),
-        list_price=Sum("list_price_nano_usd", default=0),
+        billed=Sum("nano_usd"),
+        list_price=Sum("list_price_nano_usd"),
         mean_ms=Avg("latency_ms"),
         last_call_at=Max("started_at"),
     )
@@ -113,8 +116,8 @@ def summary(calls: QuerySet[AwsCall]) -> Summary:
         calls=found["calls"],
         failures=found["failures"],
         unpriced=found["unpriced"],
-        nano_usd=found["billed"],
-        list_price_nano_usd=found["list_price"],
+        nano_usd=found["billed"] if found["calls"] else 0,
+        list_price_nano_usd=found["list_price"] if found["calls"] else 0,
         latency_ms=found["mean_ms"],
         latency_ms_reason=why_no_latency(found["calls"], found["mean_ms"]),
         last_call_at=found["last_call_at"],
