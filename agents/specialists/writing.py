@@ -140,7 +140,7 @@ def _known(case: Case, asker: gateway.Asker) -> tuple[EvidenceItem, ...]:
 
 
 def _sources(case: Case, finding: Finding, known: tuple[EvidenceItem, ...]) -> tuple[_Source, ...]:
-    """The finding's claims, the words of the alerts, and what was retrieved."""
+    """The finding's claims that rest on evidence at hand, the alerts' words, what was retrieved."""
     items = {item.id(case.response_id): item for item in finding.evidence}
     sources = [
         _Source(
@@ -148,6 +148,7 @@ def _sources(case: Case, finding: Finding, known: tuple[EvidenceItem, ...]) -> t
             evidence=claim.evidence,
         )
         for place, claim in enumerate(finding.claims, start=1)
+        if claim.evidence and items.keys() >= set(claim.evidence)
     ]
     alerts = next((id_ for id_, item in items.items() if item.kind == "alerts"), None)
     if alerts is not None:
