@@ -5,13 +5,14 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils.timezone import now
 
 from agents import consensus, keys, swarm, voting
-from agents.case import Claim, EvidenceItem, Finding, Opinion, Proposal
+from agents.case import NO_ACTION, Claim, EvidenceItem, Finding, Opinion, Proposal
 from agents.findings import as_json, ground, plain
 from agents.models import Agent, Ballot, Decision, Equivocation, Response, VoterKey
 from incidentops.access.models import AuditEntry
-from tests.factories import make_incident
+from tests.factories import make_alert, make_incident
 from tests.narrowing import known
 
 pytestmark = pytest.mark.django_db
@@ -165,21 +166,75 @@ def test_the_decision_of_an_incident_verifies_offline(fakes):
     assert "5 ballots verified" in out.getvalue()
 
 
-@pytest.mark.parametrize("where", ["ballot", "decision", "candidate", "missing"])
+def tamper(response: Response, where: str) -> None:
+    """Change one stored thing and nothing that was derived from it."""
+    ballot = response.ballots.filter(voter="detection")
+    restart = response.candidates.filter(action="restart")
+    match where:
+        case "signature":
+            ballot.update(signature="00")
+        case "scores":
+            ballot.update(scores=dict.fromkeys(ballot.get().scores, 0.0))
+        case "reason":
+            ballot.update(reason="I was never asked.")
+        case "choice of a ballot":
+            ballot.update(choice=response.candidates.get(action=NO_ACTION).digest)
+        case "decision":
+            Decision.objects.update(choice=response.candidates.get(action=NO_ACTION).digest)
+        case "outcome":
+            Decision.objects.update(outcome=Decision.Outcome.ABORTED)
+        case "candidate":
+            restart.delete()
+        case "content":
+            restart.update(content={**restart.get().content, "target": "bank"})
+        case "weight":
+            VoterKey.objects.filter(voter="detection").update(weight=0.5)
+        case "quarantine":
+            VoterKey.objects.filter(voter="detection").update(quarantined_at=now())
+        case "missing":
+            Decision.objects.all().delete()
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "signature",
+        "scores",
+        "reason",
+        "choice of a ballot",
+        "decision",
+        "outcome",
+        "candidate",
+        "content",
+        "weight",
+        "quarantine",
+        "missing",
+    ],
+)
 def test_verification_names_what_was_tampered_with(fakes, where):
     response = opened()
     swarm.advance()
-    if where == "ballot":
-        response.ballots.filter(voter="detection").update(signature="00")
-    elif where == "decision":
-        nothing = response.candidates.get(action="NO_ACTION")
-        Decision.objects.update(choice=nothing.digest)
-    elif where == "candidate":
-        response.candidates.filter(action="restart").delete()
-    else:
-        Decision.objects.all().delete()
+    call_command("verify_decision", response.incident_id, stdout=StringIO())
+    tamper(response, where)
 
     with pytest.raises(CommandError):
+        call_command("verify_decision", response.incident_id, stdout=StringIO())
+
+
+def test_verification_reads_the_ballots_of_earlier_rounds(fakes):
+    response = opened()
+    fakes.scores = {agent: lambda case, proposal: 0.1 for agent in Agent}
+
+    def learn(name: str, case: object) -> None:
+        if name == "resolution.assess":
+            make_alert(incident=response.incident)
+
+    fakes.during = learn
+    swarm.advance()
+    assert set(response.ballots.values_list("round", flat=True)) == {1, 2, 3}
+    response.ballots.filter(round=1, voter="detection").update(reason="I was never asked.")
+
+    with pytest.raises(CommandError, match="ballot of detection in round 1"):
         call_command("verify_decision", response.incident_id, stdout=StringIO())
 
 
