@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 from django.utils.timezone import now
 
-from agents import consensus, keys, swarm, voting
+from agents import claims, consensus, keys, swarm, voting
 from agents.case import NO_ACTION, Claim, EvidenceItem, Finding, Opinion, Proposal
 from agents.findings import as_json, ground, plain
 from agents.models import Agent, Ballot, Decision, Equivocation, Response, VoterKey
@@ -105,8 +108,6 @@ def test_a_new_secret_key_opens_a_new_epoch_and_old_certificates_still_verify(se
 
 
 def test_a_retry_of_consensus_reuses_the_stored_ballots(fakes):
-    from agents import claims
-
     response = opened()
     while (claim := claims.take()) and claim.phase != "consensus":
         swarm.work(claim)
@@ -137,8 +138,6 @@ def test_a_retry_of_consensus_reuses_the_stored_ballots(fakes):
 
 
 def test_a_worker_that_lost_its_lease_casts_no_ballot(fakes):
-    from agents import claims
-
     response = opened()
     while (claim := claims.take()) and claim.phase != "consensus":
         swarm.work(claim)
@@ -154,6 +153,52 @@ def test_a_worker_that_lost_its_lease_casts_no_ballot(fakes):
     assert not swarm.work(claim)
     assert set(response.ballots.values_list("voter", flat=True)) == {"detection"}
     assert not Decision.objects.exists()
+
+
+def is_somebody_waiting() -> bool:
+    """Whether a transaction of this database waits for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time")
+@pytest.mark.django_db(transaction=True)
+def test_casting_a_ballot_and_ending_the_response_do_not_lock_each_other_out(fakes, caplog):
+    response = opened()
+    while (claim := claims.take()) and claim.phase != "consensus":
+        swarm.work(claim)
+    assert claim is not None
+    has_locked = threading.Event()
+
+    def end() -> None:
+        with transaction.atomic():
+            claims.locked(response.pk)
+            has_locked.set()
+            while not is_somebody_waiting():
+                pass
+            swarm.end(response.incident_id, "merged into #2")
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        ending: list[Future[None]] = []
+
+        def meet(name: str, case: object) -> None:
+            if name == "detection.assess":
+                ending.append(pool.submit(end))
+                has_locked.wait()
+
+        fakes.during = meet
+        assert not swarm.work(claim)
+        ending[0].result()
+
+    response.refresh_from_db()
+    assert response.state == "complete"
+    assert "deadlock" not in caplog.text
 
 
 def test_the_decision_of_an_incident_verifies_offline(fakes):
