@@ -12,6 +12,7 @@ from django.db.models import Min
 from django.db.models.functions import Now
 from django.utils.timezone import now
 
+from agents.claims import due
 from agents.models import Agent, AgentRun, AgentState, Phase, PhaseRun, PhaseState
 from incidentops.health.registry import Vital, register_vital
 
@@ -33,10 +34,10 @@ def agents_by_state() -> dict[str, int]:
 
 def queue() -> dict[str, Any]:
     """Phases that are due and that nobody holds."""
-    due = PhaseRun.objects.filter(state=PhaseState.PENDING, due_at__lte=Now())
-    oldest = due.aggregate(oldest=Min("due_at"))["oldest"]
+    waiting = due()
+    oldest = waiting.aggregate(oldest=Min("due_at"))["oldest"]
     return {
-        "depth": due.count(),
+        "depth": waiting.count(),
         "oldest_age_seconds": None if oldest is None else (now() - oldest).total_seconds(),
     }
 
