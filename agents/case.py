@@ -120,8 +120,20 @@ class EvidenceItem:
     observed_to: datetime | None = None
 
     def id(self, response_id: int) -> str:
-        content = json.dumps(asdict(self), sort_keys=True, default=str)
+        content = json.dumps(_as_stored(asdict(self)), sort_keys=True)
         return hashlib.sha256(f"{response_id}:{content}".encode()).hexdigest()[:24]
+
+
+def _as_stored(content: dict[str, Any]) -> Any:
+    """JSON values that are the same before and after any database.
+
+    PostgreSQL writes a float that JSON writes with an exponent as an integer, and has no -0.0.
+    """
+    return json.loads(
+        json.dumps(content, default=str),
+        parse_int=lambda digits: int(digits) if len(digits) <= 16 else float(digits),
+        parse_float=lambda digits: float(digits) + 0.0,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
