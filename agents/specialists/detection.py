@@ -206,6 +206,9 @@ def _on_alerts(case: Case) -> tuple[list[EvidenceItem], list[Claim]]:
 def _claim(signal: Signal, evidence: str) -> Claim:
     series = signal.series
     parts = [f"{signal.label} is at {_value(signal, signal.last_value)}"]
+    if signal.is_abnormal_now is None:
+        last = clock(float(series.at[-1]))
+        parts = [f"{signal.label} was at {_value(signal, signal.last_value)} at {last}"]
     if signal.normal is not None:
         low, high = signal.normal.band()
         parts.append(
