@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 from io import BytesIO
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import django_filters
 from django.core.files.uploadedfile import UploadedFile
@@ -37,7 +37,7 @@ from awsai.models import (
 from awsai.models.budgets import BudgetScope
 from awsai.models.prices import PriceStatus
 from awsai.ports import CallFailed, Trouble
-from incidentops.access.permissions import reading
+from incidentops.access.permissions import permissions_of, reading
 from incidentops.rest.pagination import NewestFirst
 
 
@@ -211,15 +211,25 @@ class CallFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filt
         fields = ("service", "operation", "provider", "agent", "outcome")
 
 
-class Calls(generics.ListAPIView[AwsCall]):
-    """The ledger, newest first."""
+R = TypeVar("R", AwsCall, RouteDecision)
 
-    access = reading("ledger.view")
+
+def _readable(rows: QuerySet[R], request: Request) -> QuerySet[R]:
+    """All rows to readers of the ledger; else those that the pages of incidents show as well."""
+    if "ledger.view" in permissions_of(request):
+        return rows
+    return rows.filter(incident_number__isnull=False)
+
+
+class Calls(generics.ListAPIView[AwsCall]):
+    """The ledger, newest first; without `ledger.view` the calls about incidents."""
+
+    access = reading("incident.view")
     serializer_class = CallSerializer
     filterset_class = CallFilter
 
     def get_queryset(self) -> QuerySet[AwsCall]:
-        return AwsCall.objects.order_by("-sequence")
+        return _readable(AwsCall.objects.order_by("-sequence"), self.request)
 
 
 class WordsSerializer(serializers.Serializer[Any]):
@@ -243,11 +253,11 @@ class CallWords(APIView):
 class CallSpan(APIView):
     """A call of the ledger as OpenTelemetry's conventions for generative AI name its facts."""
 
-    access = reading("ledger.view")
+    access = reading("incident.view")
 
     @extend_schema(responses=SpanSerializer)
     def get(self, request: Request, sequence: int) -> Response:
-        call = get_object_or_404(AwsCall, sequence=sequence)
+        call = get_object_or_404(_readable(AwsCall.objects.all(), request), sequence=sequence)
         return Response(telemetry.span(call_record(call)))
 
 
@@ -459,12 +469,17 @@ class RouteFilter(django_filters.FilterSet):  # type: ignore[misc]  # as above
 
 
 class Routes(generics.ListAPIView[RouteDecision]):
-    """Which models were chosen, from which candidates and why, and how their answers turned out."""
+    """Which models were chosen, from which candidates and why, and how their answers turned out.
 
-    access = reading("ledger.view")
+    Without `ledger.view` the choices for incidents.
+    """
+
+    access = reading("incident.view")
     serializer_class = RouteSerializer
     filterset_class = RouteFilter
-    queryset = RouteDecision.objects.prefetch_related("outcomes")
+
+    def get_queryset(self) -> QuerySet[RouteDecision]:
+        return _readable(RouteDecision.objects.prefetch_related("outcomes"), self.request)
 
 
 # --- Models ------------------------------------------------------------------------------------
