@@ -96,9 +96,11 @@ class FiguresSerializer(serializers.Serializer[Any]):
     calls = serializers.IntegerField()
     failures = serializers.IntegerField()
     unpriced = serializers.IntegerField(help_text="Calls whose price is not known: in no sum.")
-    nano_usd = serializers.IntegerField(help_text="What was billed.")
+    nano_usd = serializers.IntegerField(
+        allow_null=True, help_text="What was billed; null: no price is known."
+    )
     list_price_nano_usd = serializers.IntegerField(
-        help_text="What AWS would have charged for the same calls."
+        allow_null=True, help_text="What AWS would have charged for the same calls; null: likewise."
     )
     latency_ms = serializers.FloatField(allow_null=True, help_text="Mean over the calls.")
     latency_ms_reason = serializers.CharField(help_text="Why there is no latency.")
@@ -106,12 +108,6 @@ class FiguresSerializer(serializers.Serializer[Any]):
 
 
 class SummarySerializer(FiguresSerializer):
-    nano_usd = serializers.IntegerField(
-        allow_null=True, help_text="What was billed; null: no price is known."
-    )
-    list_price_nano_usd = serializers.IntegerField(
-        allow_null=True, help_text="What AWS would have charged for the same calls; null: likewise."
-    )
     configured_provider = serializers.CharField()
     by_provider = serializers.DictField(child=serializers.IntegerField())
 
@@ -144,8 +140,8 @@ class ServiceWindowSerializer(serializers.Serializer[Any]):
     success_rate = SuccessRateSerializer()
     latency = LatencySerializer()
     tokens = TokensSerializer()
-    nano_usd = serializers.IntegerField()
-    list_price_nano_usd = serializers.IntegerField()
+    nano_usd = serializers.IntegerField(allow_null=True)
+    list_price_nano_usd = serializers.IntegerField(allow_null=True)
     unpriced = serializers.IntegerField()
 
 
