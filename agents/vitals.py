@@ -13,23 +13,18 @@ from django.db.models.functions import Now
 from django.utils.timezone import now
 
 from agents.claims import due
-from agents.models import Agent, AgentRun, AgentState, Phase, PhaseRun, PhaseState
+from agents.models import Phase, PhaseRun, PhaseState
+from agents.record import agent_states
 from incidentops.health.registry import Vital, register_vital
 
 LATENCY_WINDOW = timedelta(hours=24)
 # Percentiles of more runs than this would tell nothing new and cost memory.
 LATENCY_RUNS = 5_000
-_AT_WORK = (AgentState.INITIALIZING, AgentState.ANALYZING, AgentState.PROCESSING)
 
 
 def agents_by_state() -> dict[str, int]:
     """How many of the five agents are in each state; one that works on nothing is idle."""
-    busy = dict(
-        AgentRun.objects.filter(state__in=[*_AT_WORK, AgentState.WAITING], finished_at=None)
-        .order_by("pk")
-        .values_list("agent", "state")
-    )
-    return dict(Counter(busy.get(agent, AgentState.IDLE.value) for agent in Agent.values))
+    return dict(Counter(agent["state"] for agent in agent_states()))
 
 
 def queue() -> dict[str, Any]:
