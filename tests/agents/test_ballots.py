@@ -158,6 +158,8 @@ def test_a_worker_that_lost_its_lease_casts_no_ballot(fakes):
 def is_somebody_waiting() -> bool:
     """Whether a transaction of this database waits for a lock."""
     with connection.cursor() as cursor:
+        # Else a transaction sees the same activity however often it looks.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity"
             " WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -199,6 +201,30 @@ def test_casting_a_ballot_and_ending_the_response_do_not_lock_each_other_out(fak
     response.refresh_from_db()
     assert response.state == "complete"
     assert "deadlock" not in caplog.text
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time")
+@pytest.mark.django_db(transaction=True)
+def test_two_voters_that_are_quarantined_at_once_are_both_heard_no_more():
+    voting.current_electorate()
+
+    def quarantine_another() -> None:
+        with transaction.atomic():
+            voting.quarantine("diagnosis")
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            voting.quarantine("detection")
+            other = pool.submit(quarantine_another)
+            while not is_somebody_waiting():
+                pass
+        other.result()
+
+    members = voting.current_electorate()
+    silent = {voter.name for voter in members.voters if voter.is_quarantined}
+    assert silent == {"detection", "diagnosis"}
 
 
 def test_the_decision_of_an_incident_verifies_offline(fakes):
