@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Independent ways of knowing. Irreversible actions need endorsers that rest on two of them.
+# Independent ways of knowing; a ballot tells on which of them its scores rest.
 FAMILIES = ("alerts", "metrics", "logs", "topology", "changes", "history")
 
 NO_ACTION = "NO_ACTION"

@@ -3,11 +3,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import redis
 from django.conf import settings as django_settings
 from django.db.models import F
 
@@ -64,7 +64,9 @@ def test_wake_ups_still_find_their_queue_after_the_broker_lost_everything(tmp_pa
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         url = embedded.server_url(port=port, password=password)
-        time.sleep(0.3)
+        retry = redis.retry.Retry(redis.backoff.ConstantBackoff(0.05), 100)
+        with redis.Redis.from_url(url, retry=retry) as client:
+            client.ping()
         sent = in_a_process(url, "flush", tmp_path / "var")
     finally:
         server.kill()
