@@ -193,6 +193,7 @@ async def test_one_socket_follows_two_topics(live):
         ("[" * 10_000, 4400),
         (b"\x00", 4400),
         (json.dumps({"type": "ping", "t": "x" * 20_000}), 4429),
+        (json.dumps({"type": "ping", "t": "x" * 200}), 4429),
     ],
 )
 async def test_a_frame_that_is_not_in_the_protocol_closes_the_socket(live, viewer, said, code):
