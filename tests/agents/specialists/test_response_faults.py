@@ -23,7 +23,7 @@ from awsai.emulator.catalogue import MODELS
 from awsai.emulator.emulator import OWNER, Emulator
 from awsai.emulator.log import Entry
 from awsai.models import AwsCall, AwsCallIntent, CatalogueModel, RouteDecision
-from awsai.ports import Answer, Question, Served
+from awsai.ports import Answer, Provider, Question, Served
 from awsai.providers.local import PROVIDER, LocalProvider
 from awsai.providers.local.writer import EvidenceWriter
 from incidentops.incidents.models import TimelineEntry
@@ -47,7 +47,7 @@ class Rambling(LocalProvider):
     """A model that answers in its own form, whatever it is asked for."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(search=PROVIDER._search)
+        super().__init__()
         self._text = text
 
     def reasoner(self, region: str = "") -> EvidenceWriter:
@@ -74,7 +74,7 @@ class Plight:
     attempts: int = 1
     fault: dict[str, Any] = field(default_factory=dict)
     account: dict[str, Any] = field(default_factory=dict)
-    provider: LocalProvider = PROVIDER
+    provider: Provider = PROVIDER
 
 
 def error(code: str, status: int, outcome: str, attempts: int = 1) -> Plight:

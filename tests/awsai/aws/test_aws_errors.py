@@ -93,7 +93,7 @@ def test_an_unknown_code_is_judged_by_its_status(status, trouble):
     [
         ("Operation not allowed", Trouble.DENIED),
         ("The provided model identifier is invalid.", Trouble.DENIED),
-        ("Invocation of model ID m with on-demand throughput isn’t supported.", Trouble.DENIED),
+        ("Invocation of model ID m with on-demand throughput isn't supported.", Trouble.DENIED),
         ("The maximum tokens you requested exceeds the model limit of 4096.", Trouble.REFUSED),
         ("Malformed input request, please reformat your input and try again.", Trouble.REFUSED),
     ],
