@@ -65,13 +65,14 @@ class Rambling(LocalProvider):
 class Plight:
     """What AWS does, and what the ledger has to say of a call that it is done to.
 
-    `fault` is armed for every request, or is how the account stands when it is empty. `attempts` are
-    how often the call is made before it is given up.
+    `fault` is armed for requests; where it is empty, `account` and `provider` say what is wrong.
+    `attempts` are how often a call is made before it is given up, after `patience` seconds each.
     """
 
     outcome: str
     code: str
     attempts: int = 1
+    patience: float = 10.0
     fault: dict[str, Any] = field(default_factory=dict)
     account: dict[str, Any] = field(default_factory=dict)
     provider: Provider = PROVIDER
@@ -103,7 +104,8 @@ BEFORE_THE_ANSWER = {
         fault={"kind": "reset"}, outcome="broken", code="ConnectionClosedError", attempts=3
     ),
     "stall": Plight(
-        fault={"kind": "stall", "seconds": 0.2},
+        fault={"kind": "stall", "seconds": 0.8},
+        patience=0.5,
         outcome="timeout",
         code="ReadTimeoutError",
         attempts=3,
@@ -265,11 +267,12 @@ PLIGHTS = BEFORE_THE_ANSWER | IN_A_STREAM | OF_THE_ACCOUNT
 
 @pytest.mark.parametrize("name", PLIGHTS)
 def test_an_incident_is_answered_locally_while_aws_does_nothing_else(name, settings, monkeypatch):
-    be_impatient(monkeypatch, settings, seconds=0.1)
+    plight = PLIGHTS[name]
+    # Nothing but stalls is to be met here, so none of them has to be waited for.
+    be_impatient(monkeypatch, settings, seconds=0.1 if name == "stall" else plight.patience)
     CatalogueModel.objects.exclude(base_id__in=ASKED).update(onboarding="denied")
     # With a guardrail of their own, models are asked for streams.
     settings.AWS_GUARDRAIL_ID = "incidentops" if name in IN_A_STREAM else ""
-    plight = PLIGHTS[name]
     stock()
     with aws(settings, plight, times=EVER) as emulator:
         record = assert_completed(respond(report()))
@@ -286,10 +289,10 @@ def test_an_incident_is_answered_locally_while_aws_does_nothing_else(name, setti
 
 @pytest.mark.parametrize("name", BEFORE_THE_ANSWER | IN_A_STREAM)
 def test_a_fault_that_passes_costs_the_incident_no_model(name, settings, monkeypatch):
-    be_impatient(monkeypatch, settings, seconds=0.1)
+    plight = PLIGHTS[name]
+    be_impatient(monkeypatch, settings, seconds=plight.patience)
     is_stream = name in IN_A_STREAM
     settings.AWS_GUARDRAIL_ID = "incidentops" if is_stream else ""
-    plight = PLIGHTS[name]
     operation = "ConverseStream" if is_stream else "Converse"
     stock()
     with aws(settings, plight, times=plight.attempts, operation=operation) as emulator:
@@ -301,9 +304,9 @@ def test_a_fault_that_passes_costs_the_incident_no_model(name, settings, monkeyp
 
 @pytest.mark.parametrize("name", ["503", "denied", "reset"])
 def test_a_guardrail_without_a_verdict_closes_the_models(name, settings, monkeypatch):
-    be_impatient(monkeypatch, settings, seconds=0.1)
-    settings.AWS_GUARDRAIL_ID = "incidentops"
     plight = PLIGHTS[name]
+    be_impatient(monkeypatch, settings, seconds=plight.patience)
+    settings.AWS_GUARDRAIL_ID = "incidentops"
     stock()
     with aws(settings, plight, times=EVER, operation="ApplyGuardrail") as emulator:
         record = assert_completed(respond(report()))
