@@ -11,6 +11,7 @@ from django.db import transaction
 from agents import streams
 from agents.claims import Claim
 from agents.findings import plain
+from agents.specialists.wording import cleaned
 
 # What is written meanwhile waits and travels with the next message: a slow reader costs nothing.
 EVERY_SECONDS = 0.25
@@ -31,6 +32,12 @@ class Dictation:
         if monotonic() - self._told_at >= EVERY_SECONDS:
             self._tell()
 
+    @property
+    def shown(self) -> str:
+        """What is written so far, without the word at its end: it may be the half of a secret."""
+        text = readable(self._written)
+        return cleaned(text[: text.rfind(" ") + 1], MOST_SHOWN)
+
     def _tell(self) -> None:
         self._told_at = monotonic()
         self._version += 1
@@ -38,7 +45,7 @@ class Dictation:
             streams.words_written(
                 self._claim.response,
                 self._claim.runs[self._agent],
-                text=readable(self._written)[:MOST_SHOWN],
+                text=self.shown,
                 version=self._version,
             )
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from agents.models import AgentRun, Decision, Phase, Response
+from agents.specialists.wording import cleaned
 from awsai import knowledge
 from awsai.models import KnowledgeKind
 from incidentops.incidents.models import Alert, Incident, Status, TimelineEntry
 
 MOST_ALERTS = 10
 MOST_COMMENTS = 10
+# Of one line.
+MOST_TEXT = 4000
 
 
 def learn(number: int) -> None:
-    """Take in the incident as it ended; exercises, open and merged incidents teach nothing."""
+    """Take in the incident as it ended; exercises, open and merged incidents teach nothing.
+
+    What alerts and people wrote is taken in without its secrets: a lesson is read at other incidents.
+    """
     incident = Incident.objects.get(number=number)
     is_over = incident.status in (Status.RESOLVED, Status.CLOSED)
     if incident.origin != Incident.Origin.LIVE or not is_over:
@@ -20,10 +26,14 @@ def learn(number: int) -> None:
     knowledge.learn(
         KnowledgeKind.LESSON,
         str(number),
-        title=f"Incident #{number}: {incident.title}",
-        text="\n\n".join(part for part in _parts(incident) if part),
+        title=cleaned(f"Incident #{number}: {incident.title}", MOST_TEXT),
+        text="\n\n".join(_cleaned(part) for part in _parts(incident) if part),
         uri=f"/incidents/{number}/",
     )
+
+
+def _cleaned(part: str) -> str:
+    return "\n".join(cleaned(line, MOST_TEXT) for line in part.splitlines())
 
 
 def _parts(incident: Incident) -> list[str]:

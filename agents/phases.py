@@ -28,6 +28,7 @@ from agents.models import (
     Response,
     ResponseState,
 )
+from agents.specialists.wording import cleaned
 from incidentops.incidents.models import Incident
 from incidentops.notifications import delivery
 from incidentops.notifications.models import Notification
@@ -328,8 +329,9 @@ def _updates(claim: Claim, report: Report) -> list[dict[str, str]]:
     data = report.finding.data if report.finding else {}
     bare = {
         "audience": "operators",
-        "subject": f"Incident #{claim.incident.number}: {claim.incident.title}",
-        "body": f"{claim.incident}\n\nThe communication agent failed: {report.error}",
+        "subject": cleaned(f"Incident #{claim.incident.number}: {claim.incident.title}", 300),
+        "body": f"{cleaned(str(claim.incident), 300)}\n\n"
+        f"The communication agent failed: {report.error}",
     }
     written = data.get("updates") or ([data] if "body" in data else [bare])
     return [

@@ -7,9 +7,11 @@ account, where one is configured. A guardrail that gives no verdict forbids the 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from django.conf import settings
 
@@ -55,16 +57,32 @@ def guard_answer(answer: Answer) -> Answer:
     Raises:
         CallFailed: BLOCKED, it may not be told; else the guardrail gave no verdict, with its trouble.
     """
-    guards = [provider("local").guard()]
+    rules = provider("local").guard()
+    guards = [rules]
     if answer.served.provider != "local" and _has_guardrail():
         guards.append(provider().guard())
     text = answer.text
     for guard in guards:
         text = _allowed(guard.check(text, direction="output"), "answer").text
-    if text == answer.text:
-        return answer
-    data = None if answer.data is None else parsed(text)
-    return replace(answer, text=text, data=data)
+    data = answer.data if text == answer.text else parsed(text)
+    if data is not None:
+        # JSON can spell any letter as \u0041, which no rule reads in the text.
+        plain = _each_string(
+            data, lambda one: _allowed(rules.check(one, direction="output"), "answer").text
+        )
+        text, data = (text if plain == data else json.dumps(plain)), plain
+    return answer if text == answer.text else replace(answer, text=text, data=data)
+
+
+def _each_string(value: Any, change: Callable[[str], str]) -> Any:
+    """The same JSON with every string in it changed, names of members too."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [_each_string(item, change) for item in value]
+    if isinstance(value, dict):
+        return {change(name): _each_string(item, change) for name, item in value.items()}
+    return value
 
 
 def may_stream(*, is_local: bool) -> bool:

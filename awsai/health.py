@@ -46,6 +46,25 @@ _KNOWN_BY = frozenset(
     {Outcome.SUCCEEDED, Outcome.BLOCKED, Outcome.REFUSED, Outcome.THROTTLED, Outcome.TRUNCATED}
 )
 
+# What people can do about a denial depends on why: the codes say it, these are their sentences.
+_WHY_DENIED = {
+    "NoCredentialsError": "no credentials were found",
+    "PartialCredentialsError": "the credentials are not complete",
+    "CredentialRetrievalError": "the credentials could not be fetched",
+    "ExpiredToken": "the credentials have expired",
+    "ExpiredTokenException": "the credentials have expired",
+    "InvalidClientTokenId": "AWS does not know the credentials",
+    "UnrecognizedClientException": "AWS does not know the credentials",
+    "InvalidSignatureException": "the signature is wrong: look at the secret key and at the clock",
+    "SignatureDoesNotMatch": "the signature is wrong: look at the secret key and at the clock",
+    "AccessDenied": "the role may not use it, or it is closed to the account",
+    "AccessDeniedException": "the role may not use it, or it is closed to the account",
+    "ResourceNotFoundException": "the model or resource is unknown there, or has reached its end",
+    "ValidationException": "it is closed to the account, or does not know the model",
+    "LicenseNotFoundException": "its user has no licence",
+    "AuthChallenge": "it asks its user to sign in",
+}
+
 
 class OnboardingState(StrEnum):
     """`not_used`: the provider is this installation, which asks nobody else."""
@@ -138,11 +157,13 @@ def _wellbeing(ever: Groups, at: datetime) -> list[Wellbeing]:
     models = defaultdict(list)
     for model in CatalogueModel.objects.routable():
         models[model.service].append(model)
-    conditions = _conditions()
+    conditions, denials = _conditions(), _denials(ever)
     return [
         Wellbeing(
             service=service,
-            standing=_standing(service, ever, models[service.name]),
+            standing=_standing(
+                service, ever, models[service.name], denied=denials.get(service.name, "")
+            ),
             lives=_lives(models[service.name], at),
             breakers=conditions[service.name],
         )
@@ -160,7 +181,21 @@ def _conditions() -> dict[str, tuple[Condition, ...]]:
     return {name: tuple(several) for name, several in by_service.items()}
 
 
-def _standing(service: Service, ever: Groups, models: Sequence[CatalogueModel]) -> Standing:
+def _denials(ever: Groups) -> dict[str, str]:
+    """The code of the last call that was denied, by service."""
+    last = {
+        group.service: figures.last
+        for group, figures in ever.items()
+        if (group.provider, group.outcome) == (settings.AWSAI_PROVIDER, Outcome.DENIED)
+    }
+    rows = AwsCall.objects.filter(sequence__in=last.values())
+    return dict(rows.values_list("service", "error_code"))
+
+
+def _standing(
+    service: Service, ever: Groups, models: Sequence[CatalogueModel], *, denied: str
+) -> Standing:
+    """`denied` is the code of the service's last denial."""
     if settings.AWSAI_PROVIDER == "local":
         return Standing(
             state=OnboardingState.NOT_USED, reason="IOP_AWSAI is local: nobody at AWS is asked."
@@ -178,8 +213,9 @@ def _standing(service: Service, ever: Groups, models: Sequence[CatalogueModel]) 
     }
     known = max((last.get(outcome, 0) for outcome in _KNOWN_BY), default=0)
     if last.get(Outcome.DENIED, 0) > known:
+        why = _WHY_DENIED.get(denied, "the code of the last error says why")
         return Standing(
-            state=OnboardingState.NOT_ONBOARDED, reason="The last calls of it were denied."
+            state=OnboardingState.NOT_ONBOARDED, reason=f"The last calls of it were denied: {why}."
         )
     if models and all(model.onboarding == Onboarding.DENIED for model in models):
         return Standing(

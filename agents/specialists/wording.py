@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from awsai.providers.local import sensitive
+
 MOST_QUOTED = 160
 _VARIATION_SELECTORS = frozenset([*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])
 _PLAIN = re.compile(r"[\w.:/@-]+", re.ASCII)
@@ -14,13 +16,14 @@ _QUOTES = str.maketrans({"“": "'", "”": "'", '"': "'", "«": "'", "»": "'"}
 
 
 def cleaned(text: str, limit: int = MOST_QUOTED) -> str:
-    """One line of visible text: no control, format, private or unassigned characters.
+    """One line of visible text: no control, format, private or unassigned characters, no secrets.
 
     What is invisible to people (zero-width, bidirectional, tag characters, variation selectors)
-    could carry words that only a machine reads.
+    could carry words that only a machine reads, or cut a secret into parts that no mask finds.
     """
     visible = "".join(_visible(c) for c in text[: 8 * limit])
-    line = " ".join(visible.split())
+    # Before the cut, which would leave a secret that cannot be told from a word.
+    line = sensitive.without_secrets(" ".join(visible.split()))
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
@@ -31,7 +34,8 @@ def quoted(text: str, limit: int = MOST_QUOTED) -> str:
 
 def named(name: str, limit: int = 80) -> str:
     """An identifier as it is; what could read as a sentence only in quotation marks."""
-    return name if _PLAIN.fullmatch(name) and len(name) <= limit else quoted(name, limit)
+    is_plain = _PLAIN.fullmatch(name) and len(name) <= limit
+    return name if is_plain and cleaned(name, limit) == name else quoted(name, limit)
 
 
 def _visible(character: str) -> str:

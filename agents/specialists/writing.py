@@ -133,7 +133,11 @@ def _known(case: Case, asker: gateway.Asker) -> tuple[EvidenceItem, ...]:
             kind="excerpt",
             title=cleaned(excerpt.title, 300),
             source=cleaned(f"{found.served.provider} knowledge: {excerpt.uri}", 300),
-            data={"rows": [{"text": cleaned(excerpt.text, MOST_TEXT), "uri": excerpt.uri}]},
+            data={
+                "rows": [
+                    {"text": cleaned(excerpt.text, MOST_TEXT), "uri": cleaned(excerpt.uri, 300)}
+                ]
+            },
         )
         for excerpt in found.found
         if excerpt.uri != own

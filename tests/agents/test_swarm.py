@@ -343,13 +343,14 @@ def test_an_agent_that_cannot_assess_abstains_visibly(fakes):
 
 def test_when_the_communication_agent_fails_people_get_the_bare_facts(fakes):
     fakes.broken = {"communication.investigate"}
-    response = opened(title="Checkout leaks")
+    response = opened(title="Checkout leaks password=hunter2")
 
     swarm.advance()
 
     response.refresh_from_db()
     (notification,) = Notification.objects.all()
-    assert "Checkout leaks" in notification.subject
+    assert "Checkout leaks password={PASSWORD}" in notification.subject
+    assert "hunter2" not in notification.body
     assert response.reason in notification.body
 
 

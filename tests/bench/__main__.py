@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 OUT = ROOT / "var" / "bench"
-BENCHMARKS = ("pipeline", "intake", "reliability", "awsai")
+BENCHMARKS = ("pipeline", "intake", "reliability", "awsai", "hostile")
 
 
 def machine() -> dict[str, object]:

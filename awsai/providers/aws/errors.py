@@ -36,6 +36,16 @@ _CODES = {
     Trouble.BROKEN: "ModelStreamErrorException",
 }
 _BY_CODE = {code.lower(): trouble for trouble, codes in _CODES.items() for code in codes.split()}
+# Bedrock says in the words of a ValidationException, too, that an account or a model is not served:
+# the request is right, and the same one is answered where they are.
+_NOT_SERVED = (
+    "operation not allowed",
+    "model identifier is invalid",
+    "on-demand throughput isn",
+    "not authorized to",
+    "don't have access",
+    "reached the end of its life",
+)
 _BY_STATUS = {
     401: Trouble.DENIED,
     403: Trouble.DENIED,
@@ -93,11 +103,13 @@ WIRE_ERRORS = (
 )
 
 
-def trouble_of(code: str, status: int) -> Trouble:
+def trouble_of(code: str, status: int, message: str = "") -> Trouble:
     """By the code a service told, else by the status of its answer.
 
     The code goes first: the JSON protocol answers 400 even to throttled and to denied requests.
     """
+    if code == "ValidationException" and any(one in message.lower() for one in _NOT_SERVED):
+        return Trouble.DENIED
     if trouble := _BY_CODE.get(code.lower()):
         return trouble
     return _BY_STATUS.get(status, Trouble.UNAVAILABLE if status >= 500 else Trouble.REFUSED)
@@ -111,7 +123,7 @@ def classify(error: BaseException) -> tuple[Trouble, str]:
         told = error.response.get("Error", {})
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
         code = capitalised(str(told.get("Code", "")))
-        return trouble_of(code, status), code
+        return trouble_of(code, status, str(told.get("Message", ""))), code
     for trouble, classes in _BY_CLASS:
         if isinstance(error, classes):
             return trouble, type(error).__name__

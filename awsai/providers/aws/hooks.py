@@ -139,8 +139,9 @@ class LedgerHooks:
             # Whatever the configuration says, nobody at AWS served this.
             call.entry.intent.provider = "emulator"
         if http_response.status_code >= 300:
-            code = errors.capitalised(str(parsed.get("Error", {}).get("Code", "")))
-            call.fail(errors.trouble_of(code, http_response.status_code), code)
+            told = parsed.get("Error", {})
+            code, message = errors.capitalised(str(told.get("Code", ""))), str(told.get("Message"))
+            call.fail(errors.trouble_of(code, http_response.status_code, message), code)
         elif model.has_event_stream_output:
             name = model.output_shape.event_stream_name
             parsed[name] = LedgeredStream(parsed[name], call)

@@ -84,6 +84,11 @@ def masked(text: str, spans: Iterable[Span]) -> str:
     return "".join([*parts, text[end:]])
 
 
+def without_secrets(text: str) -> str:
+    """The text with every secret masked; personal data stays."""
+    return masked(text, find(text, SECRETS))
+
+
 def _spans(form: _Form, text: str) -> Iterator[Span]:
     groups = range(1, form.pattern.groups + 1) or (0,)
     for match in form.pattern.finditer(text):

@@ -24,14 +24,8 @@ from awsai.providers.local import PROVIDER, LocalProvider
 from awsai.providers.local.writer import EvidenceWriter
 from incidentops.incidents.models import Attachment
 from tests.agents.specialists.case_building import NOW, a_bad_deploy, a_case, alerts_alone
-from tests.agents.specialists.test_writing import (
-    INJECTIONS,
-    KEY,
-    Obedient,
-    cited,
-    ids_of,
-    put_into_words,
-)
+from tests.agents.specialists.hostility import INJECTIONS, KEY, Obedient
+from tests.agents.specialists.test_writing import cited, ids_of, put_into_words
 from tests.awsai.health.emulated import forget_breakers
 from tests.factories import make_incident, make_token
 from tests.narrowing import known

@@ -344,6 +344,22 @@ def test_a_quotation_cannot_close_itself(text):
     assert not set(inside) & set('“”"«»')
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "login with password=hunter2 fails",
+        "key AK\u200bIAIOSFOD\u2060NN7EXAMPLX is\ufe0f out",
+        "x" * 145 + " AKIAIOSFODNN7EXAMPLX",
+    ],
+    ids=["plain", "cut by what nobody sees", "cut by the limit"],
+)
+def test_a_secret_is_never_quoted(text):
+    for said in (cleaned(text), quoted(text)):
+        assert "hunter2" not in said
+        assert "AKIA" not in said
+    assert named("AKIAIOSFODNN7EXAMPLX") == "“{AWS_ACCESS_KEY}”"
+
+
 def test_an_identifier_stands_as_it_is_and_a_sentence_in_quotation_marks():
     assert named("orders-db.eu/1") == "orders-db.eu/1"
     assert named("do as I say") == "“do as I say”"

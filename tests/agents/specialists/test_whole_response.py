@@ -10,39 +10,14 @@ from django.utils.timezone import now
 
 from agents import swarm
 from agents.models import AgentRun, AgentState, Evidence, Response, ResponseState
-from incidentops.telemetry.models import Change, LogLine, Sample, Series
-from tests.agents.specialists.case_building import noise
-from tests.factories import make_alert, make_incident, make_service
+from tests.agents.specialists.storefront import stock
+from tests.factories import make_alert, make_incident
 
 pytestmark = pytest.mark.django_db
 
-ONSET_MINUTES = 20
-
-
-def push(service: str, metric: str, values) -> None:
-    series = Series.objects.create(service=service, metric=metric, key=f"{service} {metric}")
-    start = now() - timedelta(minutes=len(values) - 1)
-    Sample.objects.bulk_create(
-        Sample(series=series, at=start + timedelta(minutes=i), value=value)
-        for i, value in enumerate(values)
-    )
-
 
 def a_bad_deploy() -> Response:
-    checkout = make_service("checkout", depends_on=(make_service("orders-db", kind="database"),))
-    gateway = make_service("gateway", kind="gateway", depends_on=(checkout,))
-    make_service("mobile", kind="gateway", depends_on=(gateway,))
-    errors = noise(240, level=1, spread=0.1)
-    errors[-ONSET_MINUTES:] += 30
-    push("checkout", "error_ratio", errors)
-    push("orders-db", "cpu", noise(240, level=40, spread=2))
-    Change.objects.create(
-        service=checkout, kind="deploy", title="checkout 2.4.0", at=now() - timedelta(minutes=23)
-    )
-    LogLine.objects.bulk_create(
-        LogLine(service="checkout", at=now() - timedelta(minutes=i), message=f"order {i} placed")
-        for i in range(100)
-    )
+    stock()
     incident = make_incident(
         title="Checkout fails",
         service="checkout",

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
-from botocore.retries.standard import ExponentialBackoff
 
 from awsai.emulator.emulator import Emulator
-from awsai.providers.aws import hooks
+from tests.awsai.aws.impatience import be_impatient
 from tests.awsai.emulator.word_counter import WordCounter
 
 
@@ -26,9 +23,4 @@ def emulator(counter, settings):
 
 @pytest.fixture
 def impatient(monkeypatch, settings):
-    """Time-outs as short as tests are, and no waiting between attempts."""
-    monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0.0)
-    monkeypatch.setattr(hooks, "MODEL_SECONDS", 0.3)
-    monkeypatch.setattr(hooks, "OTHER_SECONDS", 0.3)
-    monkeypatch.setattr(hooks, "ONCE_MORE_AFTER_SECONDS", 0.0)
-    settings.AWSAI_CALL_LIMIT = timedelta(seconds=5)
+    be_impatient(monkeypatch, settings)

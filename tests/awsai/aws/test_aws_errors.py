@@ -89,6 +89,24 @@ def test_an_unknown_code_is_judged_by_its_status(status, trouble):
 
 
 @pytest.mark.parametrize(
+    ("message", "trouble"),
+    [
+        ("Operation not allowed", Trouble.DENIED),
+        ("The provided model identifier is invalid.", Trouble.DENIED),
+        ("Invocation of model ID m with on-demand throughput isn't supported.", Trouble.DENIED),
+        ("The maximum tokens you requested exceeds the model limit of 4096.", Trouble.REFUSED),
+        ("Malformed input request, please reformat your input and try again.", Trouble.REFUSED),
+    ],
+)
+def test_a_request_that_is_right_is_not_refused_for_what_the_account_may_not_have(message, trouble):
+    told = {
+        "Error": {"Code": "ValidationException", "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": 400},
+    }
+    assert errors.classify(ClientError(told, "Converse")) == (trouble, "ValidationException")
+
+
+@pytest.mark.parametrize(
     ("error", "trouble"),
     [
         (exceptions.ReadTimeoutError(endpoint_url="x"), Trouble.TIMEOUT),

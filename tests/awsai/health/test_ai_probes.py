@@ -36,13 +36,16 @@ def test_services_that_are_not_configured_are_no_trouble(settings):
 
 def test_denied_calls_and_open_breakers_are_troubles_that_never_make_the_system_unready(settings):
     settings.AWSAI_PROVIDER = "aws"
-    make_call(provider="aws", outcome="denied")
+    make_call(provider="aws", outcome="denied", error_code="ExpiredTokenException")
     for _ in range(5):
         breakers().report(Target(service="comprehend"), Trouble.UNAVAILABLE)
     found = reading()
     assert not found["ok"]
     assert not found["critical"]
-    assert "Claude: The last calls of it were denied." in found["summary"]
+    assert (
+        "Claude: The last calls of it were denied: the credentials have expired."
+        in found["summary"]
+    )
     assert "Comprehend: left alone (failing), all calls." in found["summary"]
 
 

@@ -133,7 +133,10 @@ def test_a_service_without_its_settings_is_not_onboarded_and_says_which(of_emula
 
 def test_denied_calls_make_a_service_not_onboarded_until_one_is_answered(of_emulator):
     make_call(outcome="denied", error_code="AccessDeniedException")
-    assert standing("bedrock-claude") == ("not_onboarded", "The last calls of it were denied.")
+    assert standing("bedrock-claude") == (
+        "not_onboarded",
+        "The last calls of it were denied: the role may not use it, or it is closed to the account.",
+    )
     make_call(outcome="throttled")
     assert standing("bedrock-claude")[0] == "onboarded"
     make_call(outcome="unavailable")
