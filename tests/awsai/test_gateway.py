@@ -17,9 +17,8 @@ from awsai.models import (
     RouteOutcome,
 )
 from awsai.models.budgets import BudgetScope
-from awsai.ports import Answer, CallFailed, Passage, Question, Trouble
-from awsai.providers.local import LocalProvider
-from awsai.providers.local.writer import EvidenceWriter
+from awsai.ports import CallFailed, Passage, Question, Trouble
+from tests.listening import Listener
 from tests.narrowing import known
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -58,34 +57,16 @@ QUESTION = Question(
 ASKER = gateway.Asker(incident=7, severity="medium", agent="communication", run_ref="run:1")
 
 
-class Listening(LocalProvider):
-    """The local provider, with an ear on what it is asked."""
-
-    def __init__(self, heard: list[Question]) -> None:
-        super().__init__()
-        self._heard = heard
-
-    def reasoner(self, region: str = "") -> EvidenceWriter:
-        heard = self._heard
-
-        class Writer(EvidenceWriter):
-            def answer(self, question: Question, *, model: str) -> Answer:
-                heard.append(question)
-                return super().answer(question, model=model)
-
-        return Writer()
+@pytest.fixture
+def listener() -> Listener:
+    return Listener()
 
 
 @pytest.fixture
-def heard() -> list[Question]:
-    return []
-
-
-@pytest.fixture
-def emulator(settings, heard):
+def emulator(settings, listener):
     settings.AWSAI_PROVIDER = "emulator"
     settings.AWS_REGION = "us-east-1"
-    with Emulator(Listening(heard)) as running:
+    with Emulator(listener) as running:
         settings.AWS_EMULATOR_URL = running.url
         yield running
 
@@ -207,13 +188,13 @@ def test_a_runaway_agent_stops_at_the_cap(emulator):
     assert providers[-1] == "local"
 
 
-def test_secrets_are_masked_before_anything_leaves(emulator, heard):
+def test_secrets_are_masked_before_anything_leaves(emulator, listener):
     secret = "AKIAIOSFODNN7EXAMPLX"
     passage = Passage(id="c1", text=f"The key {secret} was used by checkout at 14:05.")
     reply = gateway.ask(replace(QUESTION, passages=(passage,)), asker=ASKER)
     assert secret not in reply.answer.text
-    assert heard
-    assert secret not in str(heard)
+    assert listener.asked
+    assert secret not in str(listener.asked)
     assert any("guard found" in note for note in reply.notes)
 
 

@@ -19,15 +19,15 @@ from agents.specialists import diagnosis, resolution
 from awsai import tasks
 from awsai.emulator.emulator import Emulator
 from awsai.models import AwsCall
-from awsai.ports import Answer, CallFailed, Document, Line, Question, Served, Trouble
+from awsai.ports import CallFailed, Document, Line, Served, Trouble
 from awsai.providers.local import PROVIDER, LocalProvider
-from awsai.providers.local.writer import EvidenceWriter
 from incidentops.incidents.models import Attachment
 from tests.agents.specialists.case_building import NOW, a_bad_deploy, a_case, alerts_alone
 from tests.agents.specialists.hostility import INJECTIONS, KEY, Obedient
 from tests.agents.specialists.test_writing import cited, ids_of, put_into_words
 from tests.awsai.health.emulated import forget_breakers
 from tests.factories import make_incident, make_token
+from tests.listening import Listener
 from tests.narrowing import known
 
 EXHAUSTED = "FATAL: remaining connection slots are reserved for superusers"
@@ -111,23 +111,6 @@ def test_attachments_change_neither_suspects_nor_votes():
 
 
 # --- The words ---------------------------------------------------------------------------------
-
-
-class Listener(LocalProvider):
-    """The local provider, which also remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[Question] = []
-
-    def reasoner(self, region: str = "") -> EvidenceWriter:
-        asked = self.asked
-
-        class Writer(EvidenceWriter):
-            def answer(self, question: Question, *, model: str) -> Answer:
-                asked.append(question)
-                return super().answer(question, model=model)
-
-        return Writer()
 
 
 @pytest.fixture

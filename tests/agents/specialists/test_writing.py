@@ -14,6 +14,7 @@ from awsai.emulator.emulator import Emulator
 from awsai.models import AwsCall, KnowledgeKind
 from awsai.providers.local import PROVIDER
 from tests.agents.specialists.case_building import a_bad_deploy, an_alert
+from tests.listening import Listener
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -81,17 +82,20 @@ def test_a_models_words_open_the_update_under_its_name(emulator):
     assert finding.data["tone"]["provider"] == "emulator"
 
 
-def test_a_claim_without_evidence_is_not_put_into_words(obedient):
+def test_a_claim_without_evidence_is_not_put_into_words(settings):
+    settings.AWSAI_PROVIDER, settings.AWS_REGION = "emulator", "us-east-1"
     case = a_bad_deploy()
     plain = diagnosis.investigate(case)
     loose = [
         Claim(text="The checkout deploy was sabotage by the gateway.", evidence=evidence)
         for evidence in ((), ("seen by nobody",))
     ]
-    finding = put_into_words(case, replace(plain, claims=(*loose, *plain.claims)))
-    sentences = finding.data["words"]["sentences"]
-    assert sentences
-    assert all(row["evidence"] for row in sentences)
+    listener = Listener()
+    with Emulator(listener) as running:
+        settings.AWS_EMULATOR_URL = running.url
+        finding = put_into_words(case, replace(plain, claims=(*loose, *plain.claims)))
+    (asked,) = listener.asked
+    assert not any("sabotage" in passage.text for passage in asked.passages)
     assert cited(finding) <= ids_of(case, finding)
 
 
