@@ -21,9 +21,10 @@ from incidentops.rest.problems import Conflict
 
 
 class CostSerializer(serializers.Serializer[Any]):
-    nano_usd = serializers.IntegerField()
-    list_price_nano_usd = serializers.IntegerField()
+    nano_usd = serializers.IntegerField(allow_null=True, help_text="Null: no price is known.")
+    list_price_nano_usd = serializers.IntegerField(allow_null=True)
     calls = serializers.IntegerField()
+    unpriced = serializers.IntegerField(help_text="Calls whose price is not known: in no sum.")
 
 
 class ResponseSerializer(serializers.Serializer[Any]):

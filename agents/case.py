@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Independent ways of knowing: irreversible actions need endorsers that rest on two of them. Evidence of
-# the family "documents" (what people attached) is cited but is none: anybody can write anything there.
+# Independent ways of knowing; a ballot tells on which of them its scores rest. Evidence of the family
+# "documents" (what people attached) is cited but is none: anybody can write anything there.
 FAMILIES = ("alerts", "metrics", "logs", "topology", "changes", "history")
 
 NO_ACTION = "NO_ACTION"
@@ -133,8 +133,20 @@ class EvidenceItem:
     observed_to: datetime | None = None
 
     def id(self, response_id: int) -> str:
-        content = json.dumps(asdict(self), sort_keys=True, default=str)
+        content = json.dumps(_as_stored(asdict(self)), sort_keys=True)
         return hashlib.sha256(f"{response_id}:{content}".encode()).hexdigest()[:24]
+
+
+def _as_stored(content: dict[str, Any]) -> Any:
+    """JSON values that are the same before and after any database.
+
+    PostgreSQL writes a float that JSON writes with an exponent as an integer, and has no -0.0.
+    """
+    return json.loads(
+        json.dumps(content, default=str),
+        parse_int=lambda digits: int(digits) if len(digits) <= 16 else float(digits),
+        parse_float=lambda digits: float(digits) + 0.0,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,8 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from agents.case import NO_ACTION
+
 THRESHOLD = 0.5
 FAULTS = 1
 WEIGHT_CAP = 1.0
@@ -206,6 +208,8 @@ def objection(question: Question, electorate: Electorate, ballot: Ballot) -> str
         return "does not score exactly the candidates"
     if not all(0.0 <= score <= 1.0 for score in ballot.scores.values()):
         return "a score is outside [0, 1]"
+    if any(round(score, _DECIMALS) != score for score in ballot.scores.values()):
+        return "a score has more decimals than are signed"
     if not has_valid_signature(ballot, voter.public_key):
         return "the signature is not the voter's"
     return ""
@@ -304,28 +308,36 @@ def certificate(
             "weight_cap": WEIGHT_CAP,
             "weight_needed": electorate.weight_needed,
         },
-        "voters": [
-            {
-                "voter": voter.name,
-                "public_key": voter.public_key,
-                "weight": voter.weight,
-                "quarantined": voter.is_quarantined,
-            }
-            for voter in electorate.voters
-        ],
+        "voters": voters_json(electorate),
         "ballots": [ballot_json(ballot) for ballot in ballots],
-        "standings": [
-            {
-                "candidate": standing.candidate,
-                "endorsers": list(standing.endorsers),
-                "weight": standing.weight,
-                "score": standing.score,
-                "decided": standing.is_decided,
-            }
-            for standing in result.standings
-        ],
+        "standings": _standings_json(result),
         "choice": result.choice,
     }
+
+
+def voters_json(electorate: Electorate) -> list[dict[str, Any]]:
+    return [
+        {
+            "voter": voter.name,
+            "public_key": voter.public_key,
+            "weight": voter.weight,
+            "quarantined": voter.is_quarantined,
+        }
+        for voter in electorate.voters
+    ]
+
+
+def _standings_json(result: Tally) -> list[dict[str, Any]]:
+    return [
+        {
+            "candidate": standing.candidate,
+            "endorsers": list(standing.endorsers),
+            "weight": standing.weight,
+            "score": standing.score,
+            "decided": standing.is_decided,
+        }
+        for standing in result.standings
+    ]
 
 
 def ballot_json(ballot: Ballot) -> dict[str, Any]:
@@ -375,7 +387,7 @@ def faults_of(proof: Mapping[str, Any]) -> list[str]:
         for digest, content in proof["question"]["candidates"].items()
         if content_digest(content) != digest
     ]
-    if question.no_action not in question.candidates:
+    if proof["question"]["candidates"].get(question.no_action, {}).get("action") != NO_ACTION:
         found.append("Doing nothing is not among the candidates.")
         return found
     if question.candidates_digest != proof["question"]["candidates_digest"]:
@@ -386,8 +398,11 @@ def faults_of(proof: Mapping[str, Any]) -> list[str]:
         if (why := objection(question, electorate, ballot))
     )
     result = tally(question, electorate, ballots)
-    if result.choice != proof["choice"]:
-        found.append(f"The ballots decide {result.choice}, the certificate says {proof['choice']}.")
+    if _standings_json(result) != proof.get("standings"):
+        found.append("The standings are not those of the ballots.")
+    if result.choice != proof.get("choice"):
+        claimed = proof.get("choice")
+        found.append(f"The ballots decide {result.choice}, the certificate says {claimed}.")
     return found
 
 
@@ -420,4 +435,6 @@ def _read(proof: Mapping[str, Any]) -> tuple[Question, Electorate, list[Ballot]]
     )
     if len({voter.name for voter in electorate.voters}) != len(electorate.voters):
         raise ValueError("a voter is listed twice")
+    if not all(isinstance(content, Mapping) for content in asked["candidates"].values()):
+        raise TypeError("a candidate is no object")
     return question, electorate, [ballot_from(ballot) for ballot in proof["ballots"]]

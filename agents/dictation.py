@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from time import monotonic
 
@@ -9,14 +10,14 @@ from django.db import transaction
 
 from agents import streams
 from agents.claims import Claim
+from agents.findings import plain
 from agents.specialists.wording import cleaned
 
 # What is written meanwhile waits and travels with the next message: a slow reader costs nothing.
 EVERY_SECONDS = 0.25
 MOST_SHOWN = 4000
 # The values of "text" in a JSON document, the last of which may not have ended yet.
-_TEXTS = re.compile(r'"text"\s*:\s*"((?:[^"\\]|\\.)*)')
-_ESCAPES = {"\\n": " ", "\\t": " ", '\\"': '"', "\\\\": "\\"}
+_TEXTS = re.compile(r'"text"\s*:\s*"((?:[^"\\]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*)')
 
 
 class Dictation:
@@ -52,8 +53,7 @@ class Dictation:
 def readable(written: str) -> str:
     """The sentences in a part of a JSON answer; a text that is no JSON as it is."""
     if not written.lstrip().startswith("{"):
-        return written
-    sentences = _TEXTS.findall(written)
-    return " ".join(
-        re.sub(r"\\.", lambda found: _ESCAPES.get(found[0], ""), sentence) for sentence in sentences
-    )
+        return str(plain(written))
+    # Not strict: some models write line breaks as they are.
+    sentences = [json.loads(f'"{found}"', strict=False) for found in _TEXTS.findall(written)]
+    return str(plain(" ".join(" ".join(sentences).split())))

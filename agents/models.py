@@ -63,9 +63,9 @@ class Response(models.Model):
 
     `urgency` is the severity's rank when the work was last queued: 0 goes first.
     `parallel_remaining` counts the parallel phases that have not finished; whoever brings it to
-    zero unlocks consensus. `opening` is the incident's `reopen_count` this cycle answers. `epoch` is
-    the membership whose ballots count, fixed when the candidates are frozen. `requeues` counts how
-    often a person revived the response, so people are told anew each time.
+    zero unlocks consensus. `opening` is the incident's version at the reopening this cycle answers, 0
+    in the first. `epoch` is the membership whose ballots count, fixed when the candidates are frozen.
+    `requeues` counts how often a person revived the response, so people are told anew each time.
     """
 
     incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="responses")

@@ -16,7 +16,7 @@ from django.db import transaction
 
 from agents import cases, consensus, dictation, roster, streams, voting
 from agents.case import NO_ACTION, Case, Finding, Proposal
-from agents.claims import Claim, Heartbeat, renew
+from agents.claims import Claim, Heartbeat, locked, renew
 from agents.findings import Grounded, ground
 from agents.models import (
     Agent,
@@ -205,7 +205,7 @@ def _freeze(claim: Claim, case: Case) -> list[Candidate]:
         log.exception("prediction could not look ahead in %s", claim.phase_run)
         outlook = {proposal.digest: {"unknown": _brief(error)} for proposal in proposals}
     with transaction.atomic():
-        response = Response.objects.select_for_update(of=("self",)).get(pk=claim.response.pk)
+        response = locked(claim.response.pk)
         # Renewing locks the claimed row, so only the holder of the fence can freeze.
         renew(claim)
         voting.freeze(response, proposals, outlook)
@@ -236,6 +236,8 @@ def _collect(
             errors[agent] = _brief(error)
             continue
         with transaction.atomic():
+            # Before its phase, as all do: the ballot's foreign key will lock it anyway.
+            locked(claim.response.pk)
             # Only the holder of the fence may cast: a worker that lost its lease would make an
             # honest agent look like an equivocator.
             renew(claim)

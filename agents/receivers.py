@@ -24,7 +24,10 @@ def begin(event: IncidentOpened) -> None:
 @receives(IncidentUpdated)
 def follow(event: IncidentUpdated) -> None:
     if event.change == "incident.reopened":
-        swarm.begin(event.number, opening=event.incident["reopen_count"])
+        # A response outlasts a mitigation; to a resolution or a merger it has come to its end. The
+        # version names the reopening: taking an incident back from another counts as none.
+        if event.entry["detail"]["from"] != Status.MITIGATED:
+            swarm.begin(event.number, opening=event.version)
     elif event.change == "incident.merged" and event.incident["status"] == Status.MERGED:
         swarm.end(event.number, f"merged into #{event.incident['merged_into']}")
     elif event.change in ("incident.severity", "incident.merged"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import Prefetch, Sum
+from django.db.models import Prefetch
 
 from agents.models import (
     Agent,
@@ -22,6 +22,7 @@ from agents.models import (
     Response,
 )
 from agents.streams import current_phase
+from awsai import services
 from awsai.models import AwsCall
 from incidentops.incidents.cards import instant
 from incidentops.incidents.models import Incident
@@ -195,15 +196,14 @@ def approval_row(row: Approval) -> dict[str, Any]:
     }
 
 
-def cost_of(number: int) -> dict[str, int]:
-    """What the AI services billed for an incident, as the ledger has it."""
-    calls = AwsCall.objects.filter(incident_number=number)
-    sums = calls.aggregate(nano_usd=Sum("nano_usd"), list_price=Sum("list_price_nano_usd"))
-    return {
-        "nano_usd": sums["nano_usd"] or 0,
-        "list_price_nano_usd": sums["list_price"] or 0,
-        "calls": calls.count(),
-    }
+def cost_of(number: int) -> dict[str, int | None]:
+    """What the AI services billed for an incident, as the ledger has it.
+
+    A sum leaves out the calls whose price is not known, which `unpriced` counts; it is None when
+    nothing is known of any.
+    """
+    found = services.summary(AwsCall.objects.of_incident(number))
+    return {name: found[name] for name in ("nano_usd", "list_price_nano_usd", "calls", "unpriced")}
 
 
 def headline(response: Response) -> dict[str, Any]:

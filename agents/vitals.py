@@ -12,31 +12,27 @@ from django.db.models import Min
 from django.db.models.functions import Now
 from django.utils.timezone import now
 
-from agents.models import Agent, AgentRun, AgentState, Phase, PhaseRun, PhaseState
+from agents.claims import due
+from agents.models import Phase, PhaseRun, PhaseState
+from agents.record import agent_states
 from incidentops.health.registry import Vital, register_vital
 
 LATENCY_WINDOW = timedelta(hours=24)
 # Percentiles of more runs than this would tell nothing new and cost memory.
 LATENCY_RUNS = 5_000
-_AT_WORK = (AgentState.INITIALIZING, AgentState.ANALYZING, AgentState.PROCESSING)
 
 
 def agents_by_state() -> dict[str, int]:
     """How many of the five agents are in each state; one that works on nothing is idle."""
-    busy = dict(
-        AgentRun.objects.filter(state__in=[*_AT_WORK, AgentState.WAITING], finished_at=None)
-        .order_by("pk")
-        .values_list("agent", "state")
-    )
-    return dict(Counter(busy.get(agent, AgentState.IDLE.value) for agent in Agent.values))
+    return dict(Counter(agent["state"] for agent in agent_states()))
 
 
 def queue() -> dict[str, Any]:
     """Phases that are due and that nobody holds."""
-    due = PhaseRun.objects.filter(state=PhaseState.PENDING, due_at__lte=Now())
-    oldest = due.aggregate(oldest=Min("due_at"))["oldest"]
+    waiting = due()
+    oldest = waiting.aggregate(oldest=Min("due_at"))["oldest"]
     return {
-        "depth": due.count(),
+        "depth": waiting.count(),
         "oldest_age_seconds": None if oldest is None else (now() - oldest).total_seconds(),
     }
 

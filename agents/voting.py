@@ -59,9 +59,12 @@ def quarantine(voter: str) -> None:
     members = current_electorate()
     if voter in _quarantined(members):
         return
-    _open_epoch(members.epoch + 1, quarantined=(*_quarantined(members), voter))
+    since = members.epoch
+    # Somebody else may open the next epoch at the same time, for another voter.
+    while voter not in _quarantined(members):
+        members = _open_epoch(members.epoch + 1, quarantined=(*_quarantined(members), voter))
     audit.record(
-        "voter.quarantined", actor="swarm", target=f"voter:{voter}", detail={"from": members.epoch}
+        "voter.quarantined", actor="swarm", target=f"voter:{voter}", detail={"from": since}
     )
 
 
@@ -81,7 +84,7 @@ def _open_epoch(epoch: int, *, quarantined: tuple[str, ...]) -> consensus.Electo
             )
             for agent in Agent
         ],
-        # Two workers may open the same epoch; they write the same rows.
+        # Two workers may open the same epoch: the rows of the first stand.
         ignore_conflicts=True,
     )
     return electorate(epoch)

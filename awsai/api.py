@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 from io import BytesIO
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import django_filters
 from django.core.files.uploadedfile import UploadedFile
@@ -38,7 +38,7 @@ from awsai.models import (
 from awsai.models.budgets import BudgetScope
 from awsai.models.prices import PriceStatus
 from awsai.ports import CallFailed, Trouble
-from incidentops.access.permissions import reading
+from incidentops.access.permissions import permissions_of, reading
 from incidentops.rest.pagination import NewestFirst
 from incidentops.rest.uploads import MOST_BYTES, BoundedUploads, TooLarge
 
@@ -98,9 +98,11 @@ class FiguresSerializer(serializers.Serializer[Any]):
     calls = serializers.IntegerField()
     failures = serializers.IntegerField()
     unpriced = serializers.IntegerField(help_text="Calls whose price is not known: in no sum.")
-    nano_usd = serializers.IntegerField(help_text="What was billed.")
+    nano_usd = serializers.IntegerField(
+        allow_null=True, help_text="What was billed; null: no price is known."
+    )
     list_price_nano_usd = serializers.IntegerField(
-        help_text="What AWS would have charged for the same calls."
+        allow_null=True, help_text="What AWS would have charged for the same calls; null: likewise."
     )
     latency_ms = serializers.FloatField(allow_null=True, help_text="Mean over the calls.")
     latency_ms_reason = serializers.CharField(help_text="Why there is no latency.")
@@ -140,8 +142,8 @@ class ServiceWindowSerializer(serializers.Serializer[Any]):
     success_rate = SuccessRateSerializer()
     latency = LatencySerializer()
     tokens = TokensSerializer()
-    nano_usd = serializers.IntegerField()
-    list_price_nano_usd = serializers.IntegerField()
+    nano_usd = serializers.IntegerField(allow_null=True)
+    list_price_nano_usd = serializers.IntegerField(allow_null=True)
     unpriced = serializers.IntegerField()
 
 
@@ -207,15 +209,25 @@ class CallFilter(django_filters.FilterSet):  # type: ignore[misc]  # django-filt
         fields = ("service", "operation", "provider", "agent", "outcome")
 
 
-class Calls(generics.ListAPIView[AwsCall]):
-    """The ledger, newest first."""
+R = TypeVar("R", AwsCall, RouteDecision)
 
-    access = reading("ledger.view")
+
+def _readable(rows: QuerySet[R], request: Request) -> QuerySet[R]:
+    """All rows to readers of the ledger; else those that the pages of incidents show as well."""
+    if "ledger.view" in permissions_of(request):
+        return rows
+    return rows.filter(incident_number__isnull=False)
+
+
+class Calls(generics.ListAPIView[AwsCall]):
+    """The ledger, newest first; without `ledger.view` the calls about incidents."""
+
+    access = reading("incident.view")
     serializer_class = CallSerializer
     filterset_class = CallFilter
 
     def get_queryset(self) -> QuerySet[AwsCall]:
-        return AwsCall.objects.order_by("-sequence")
+        return _readable(AwsCall.objects.order_by("-sequence"), self.request)
 
 
 class WordsSerializer(serializers.Serializer[Any]):
@@ -239,11 +251,11 @@ class CallWords(APIView):
 class CallSpan(APIView):
     """A call of the ledger as OpenTelemetry's conventions for generative AI name its facts."""
 
-    access = reading("ledger.view")
+    access = reading("incident.view")
 
     @extend_schema(responses=SpanSerializer)
     def get(self, request: Request, sequence: int) -> Response:
-        call = get_object_or_404(AwsCall, sequence=sequence)
+        call = get_object_or_404(_readable(AwsCall.objects.all(), request), sequence=sequence)
         return Response(telemetry.span(call_record(call)))
 
 
@@ -455,12 +467,17 @@ class RouteFilter(django_filters.FilterSet):  # type: ignore[misc]  # as above
 
 
 class Routes(generics.ListAPIView[RouteDecision]):
-    """Which models were chosen, from which candidates and why, and how their answers turned out."""
+    """Which models were chosen, from which candidates and why, and how their answers turned out.
 
-    access = reading("ledger.view")
+    Without `ledger.view` the choices for incidents.
+    """
+
+    access = reading("incident.view")
     serializer_class = RouteSerializer
     filterset_class = RouteFilter
-    queryset = RouteDecision.objects.prefetch_related("outcomes")
+
+    def get_queryset(self) -> QuerySet[RouteDecision]:
+        return _readable(RouteDecision.objects.prefetch_related("outcomes"), self.request)
 
 
 # --- Models ------------------------------------------------------------------------------------

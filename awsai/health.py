@@ -272,8 +272,8 @@ def _fact(
         "calls": whole.calls,
         "failures": _failures(own),
         "unpriced": whole.unpriced,
-        "nano_usd": whole.nano_usd,
-        "list_price_nano_usd": whole.list_price_nano_usd,
+        "nano_usd": whole.billed,
+        "list_price_nano_usd": whole.list_price,
         "latency_ms": mean_ms,
         "latency_ms_reason": why_no_latency(whole.calls, mean_ms),
         "last_call_at": _instant(whole.last_at),
@@ -316,8 +316,8 @@ def _window(own: Groups) -> dict[str, Any]:
             "p99_ms": whole.quantile_ms(0.99),
         },
         "tokens": ledger.tokens_shown(whole.tokens),
-        "nano_usd": whole.nano_usd,
-        "list_price_nano_usd": whole.list_price_nano_usd,
+        "nano_usd": whole.billed,
+        "list_price_nano_usd": whole.list_price,
         "unpriced": whole.unpriced,
     }
 

@@ -263,7 +263,10 @@ class Sentiment:
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """A stretch [begin, end) of the text, of a `kind` the service names (EMAIL, DATE, ...)."""
+    """A stretch [begin, end) of the text, of a `kind` the service names (EMAIL, DATE, ...).
+
+    The service has no name for key phrases: each is a PHRASE.
+    """
 
     begin: int
     end: int

@@ -80,14 +80,17 @@ LOCAL = Service(name="local", title="This installation")
 
 
 class Summary(TypedDict):
-    """`configured_provider` serves the next call; `by_provider` counts those that served."""
+    """`configured_provider` serves the next call; `by_provider` counts those that served.
+
+    A sum of money is null when none of the calls has a known price.
+    """
 
     configured_provider: str
     calls: int
     failures: int
     unpriced: int
-    nano_usd: int
-    list_price_nano_usd: int
+    nano_usd: int | None
+    list_price_nano_usd: int | None
     latency_ms: float | None
     latency_ms_reason: str
     last_call_at: Any
@@ -102,8 +105,8 @@ def summary(calls: QuerySet[AwsCall]) -> Summary:
         calls=Count("pk"),
         failures=Count("pk", filter=~Q(outcome=Outcome.SUCCEEDED)),
         unpriced=Count("pk", filter=_UNPRICED),
-        billed=Sum("nano_usd", default=0),
-        list_price=Sum("list_price_nano_usd", default=0),
+        billed=Sum("nano_usd"),
+        list_price=Sum("list_price_nano_usd"),
         mean_ms=Avg("latency_ms"),
         last_call_at=Max("started_at"),
     )
@@ -113,8 +116,8 @@ def summary(calls: QuerySet[AwsCall]) -> Summary:
         calls=found["calls"],
         failures=found["failures"],
         unpriced=found["unpriced"],
-        nano_usd=found["billed"],
-        list_price_nano_usd=found["list_price"],
+        nano_usd=found["billed"] if found["calls"] else 0,
+        list_price_nano_usd=found["list_price"] if found["calls"] else 0,
         latency_ms=found["mean_ms"],
         latency_ms_reason=why_no_latency(found["calls"], found["mean_ms"]),
         last_call_at=found["last_call_at"],
@@ -141,12 +144,16 @@ _HALF = 0.5
 class Figures:
     """What some calls add up to; those of parts add up to those of the whole.
 
-    `latencies` counts calls by bucket of `latency_ms`, of which `latency_ms` is the sum.
+    `unbilled` calls are not known to have cost something or nothing, of `unlisted` ones the list
+    price is not known; `unpriced` counts those of either kind. `latencies` counts calls by bucket of
+    `latency_ms`, of which `latency_ms` is the sum.
     `last` is the place of the newest call in the ledger.
     """
 
     calls: int = 0
     unpriced: int = 0
+    unbilled: int = 0
+    unlisted: int = 0
     nano_usd: int = 0
     list_price_nano_usd: int = 0
     latency_ms: int = 0
@@ -159,6 +166,8 @@ class Figures:
         return Figures(
             calls=self.calls + other.calls,
             unpriced=self.unpriced + other.unpriced,
+            unbilled=self.unbilled + other.unbilled,
+            unlisted=self.unlisted + other.unlisted,
             nano_usd=self.nano_usd + other.nano_usd,
             list_price_nano_usd=self.list_price_nano_usd + other.list_price_nano_usd,
             latency_ms=self.latency_ms + other.latency_ms,
@@ -167,6 +176,16 @@ class Figures:
             last=max(self.last, other.last),
             last_at=max(filter(None, (self.last_at, other.last_at)), default=None),
         )
+
+    @property
+    def billed(self) -> int | None:
+        """What is known to be billed in nano-USD; None while nothing is known of any call."""
+        return None if self.calls and self.unbilled == self.calls else self.nano_usd
+
+    @property
+    def list_price(self) -> int | None:
+        """As `billed`, by the list."""
+        return None if self.calls and self.unlisted == self.calls else self.list_price_nano_usd
 
     @property
     def timed(self) -> int:
@@ -221,6 +240,8 @@ def groups(calls: QuerySet[AwsCall]) -> Groups:
         .annotate(
             calls=Count("pk"),
             unpriced=Count("pk", filter=_UNPRICED),
+            unbilled=Count("pk", filter=Q(nano_usd=None)),
+            unlisted=Count("pk", filter=Q(list_price_nano_usd=None)),
             billed=Sum("nano_usd", default=0),
             list_price=Sum("list_price_nano_usd", default=0),
             waited_ms=Sum("latency_ms", default=0),
@@ -245,6 +266,8 @@ def _figures(row: Mapping[str, Any]) -> Figures:
     return Figures(
         calls=row["calls"],
         unpriced=row["unpriced"],
+        unbilled=row["unbilled"],
+        unlisted=row["unlisted"],
         nano_usd=int(row["billed"]),
         list_price_nano_usd=int(row["list_price"]),
         latency_ms=row["waited_ms"],

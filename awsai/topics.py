@@ -29,8 +29,14 @@ _SUMS: dict[str, Any] = {
 
 
 def _newest(topic: str) -> list[dict[str, Any]]:
+    """The newest calls about incidents: all others are for readers of the ledger."""
     del topic
-    return [call_record(call) for call in AwsCall.objects.order_by("-sequence")[:_SHOWN]]
+    calls = AwsCall.objects.filter(incident_number__isnull=False).order_by("-sequence")
+    return [call_record(call) for call in calls[:_SHOWN]]
+
+
+def _about_an_incident(event: AwsCallRecorded) -> dict[str, Any] | None:
+    return None if event.incident is None else event.data()
 
 
 def of_incident(topic: str) -> dict[str, Any]:
@@ -90,7 +96,15 @@ def _incident(event: AwsCallRecorded) -> tuple[str, ...]:
     return () if event.incident is None else (f"incident:{event.incident}",)
 
 
-contribute(Part(topic="transparency", key="calls", snapshot=_newest, events=(AwsCallRecorded,)))
+contribute(
+    Part(
+        topic="transparency",
+        key="calls",
+        snapshot=_newest,
+        events=(AwsCallRecorded,),
+        project=_about_an_incident,
+    )
+)
 contribute(
     Part(
         topic="transparency",

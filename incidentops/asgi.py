@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +17,7 @@ _http = get_asgi_application()
 from django.conf import settings  # noqa: E402
 from django.contrib import auth  # noqa: E402
 from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
-from django.http import HttpRequest  # noqa: E402
+from django.http import HttpRequest, parse_cookie  # noqa: E402
 from django.http.request import split_domain_port, validate_host  # noqa: E402
 
 from incidentops.access import roles, tokens  # noqa: E402
@@ -87,20 +86,19 @@ def _token_identity(authorization: str) -> Identity | None:
 
 
 def _session_identity(cookies: str) -> Identity | None:
-    try:
-        morsel = SimpleCookie(cookies).get(settings.SESSION_COOKIE_NAME)
-    except CookieError:
-        return None
-    if morsel is None:
+    # As HTTP reads them: the standard library drops all cookies for one that is not to its taste,
+    # and browsers send those of every other program on this host.
+    key = parse_cookie(cookies).get(settings.SESSION_COOKIE_NAME)
+    if not key:
         return None
     request = HttpRequest()
-    request.session = SessionStore(morsel.value)
+    request.session = SessionStore(key)
     user = auth.get_user(request)
     if not user.is_authenticated:
         return None
     return Identity(
         subject=f"user:{user.pk}",
-        credential=_credential(morsel.value),
+        credential=_credential(key),
         permissions=roles.permissions_of(roles.roles_of(user)),
         public=_PUBLIC,
     )

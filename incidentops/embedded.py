@@ -49,17 +49,23 @@ def server_command(directory: Path, *, port: int, password: str, durable: bool =
                 "bind 127.0.0.1",
                 f"port {port}",
                 f"requirepass {password}",
-                f"dir {directory.resolve()}",
+                f"dir {_quoted(directory.resolve())}",
                 f"appendonly {'yes' if durable else 'no'}",
                 'save ""',
                 # Its notices are no concern of whoever watches the product's log.
-                f"logfile {directory.resolve() / 'server.log'}",
+                f"logfile {_quoted(directory.resolve() / 'server.log')}",
                 "client-output-buffer-limit pubsub 64mb 32mb 30",
                 "",
             ]
         )
     )
     return [server_binary(), str(config)]
+
+
+def _quoted(path: Path) -> str:
+    """A path as one word of the server's configuration, whatever is in it."""
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
 
 
 def new_password() -> str:

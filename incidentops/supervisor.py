@@ -77,32 +77,45 @@ class Supervisor:
         delay = FIRST_DELAY
         while not running.stopping.is_set():
             started_at = loop.time()
-            running.process = await asyncio.create_subprocess_exec(
-                *running.child.command,
-                env=dict(running.child.environ),
-                pass_fds=tuple(running.child.file_descriptors),
-                # Ctrl-C reaches only us: we decide in which order the children end.
-                start_new_session=True,
-                preexec_fn=_die_with_parent,
-            )
-            code = await running.process.wait()
-            # A killed main process leaves its pool behind; the group goes with it.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(running.process.pid, signal.SIGKILL)
+            outcome = await self._run(running)
             if running.stopping.is_set():
                 return
             if loop.time() - started_at > STABLE_AFTER.total_seconds():
                 delay = FIRST_DELAY
             running.restarts += 1
             log.warning(
-                "%s ended with %s; restarting in %.1f s",
+                "%s %s; restarting in %.1f s",
                 running.child.name,
-                _exit_reason(code),
+                outcome,
                 delay.total_seconds(),
             )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(running.stopping.wait(), delay.total_seconds())
             delay = min(delay * 2, LONGEST_DELAY)
+
+    async def _run(self, running: _Running) -> str:
+        """Start the child and wait for its end; says how it ended."""
+        child = running.child
+        try:
+            process = running.process = await asyncio.create_subprocess_exec(
+                *child.command,
+                env=dict(child.environ),
+                pass_fds=tuple(child.file_descriptors),
+                # Ctrl-C reaches only us: we decide in which order the children end.
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        except OSError as error:
+            # No memory or process left at this moment: it is tried again as after a failure.
+            return f"could not be started ({error})"
+        if running.stopping.is_set():
+            # Who asked for that found no process to end yet.
+            await _end(process, child.stop_within)
+        code = await process.wait()
+        # A killed main process leaves its pool behind; the group goes with it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        return f"ended with {_exit_reason(code)}"
 
 
 async def run_until_signalled(

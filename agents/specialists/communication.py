@@ -11,7 +11,8 @@ AGENT = "communication"
 RESPONDERS, STAKEHOLDERS = "responders", "stakeholders"
 MOST_CLAIMS = 6
 MOST_UNKNOWN = 8
-ORDER = ("detection", "diagnosis", "prediction", "resolution")
+# Findings by name; every response has the first three.
+ORDER = ("detection", "diagnosis", "prediction", "verification")
 SEVERITY = {"critical": 1.0, "high": 0.75, "medium": 0.45, "low": 0.2}
 MANY_DEPENDENTS = 5
 
@@ -117,12 +118,18 @@ def _subject(case: Case) -> str:
 def _state(case: Case) -> str:
     if case.incident.status in ("resolved", "closed"):
         return "resolved"
+    if _is_closing(case):
+        return "response complete"
     return {
         "awaiting_approval": "waits for approval",
         "escalated": "needs people",
         "failed": "needs people",
-        "complete": "response complete",
     }.get(case.state, "update")
+
+
+def _is_closing(case: Case) -> bool:
+    """Whether nothing follows: who writes after a decision that calls nobody, writes last."""
+    return case.state == "complete" or (case.state == "running" and case.decision is not None)
 
 
 def _standing(case: Case) -> str:
@@ -214,6 +221,6 @@ def _people_must(case: Case) -> str:
         return (
             f"People must act: {_plan(plan)} is recommended and was not executed. {steps}".strip()
         )
-    if case.state == "complete":
+    if _is_closing(case):
         return "The response is complete; nothing more is planned."
     return "The response goes on; another update follows when it needs people or ends."

@@ -83,21 +83,27 @@ def confirm_recovery(case: Case) -> Finding:
     read = [s for s in signals.read(case) if s.series.alert_id is not None or s.is_bad]
     telling = [signal for signal in read if signal.is_abnormal_now is not None]
     abnormal = [signal for signal in telling if signal.is_abnormal_now]
-    evidence, claims = _on_alerts(case)
-    for signal in telling[:MOST_SERIES]:
-        item = exhibits.series_item(signal)
-        evidence.append(item)
-        claims.append(_claim_now(signal, item.id(case.response_id)))
     recovered = _has_recovered(case, firing, telling, abnormal)
     words = {
         True: "The disturbance is over",
         False: "The disturbance goes on",
         None: "Whether the disturbance is over cannot be told",
     }[recovered]
+    summary = (
+        f"{words}: {len(firing)} of {counted(len(case.alerts), 'alert')} firing, "
+        f"{len(abnormal)} of {counted(len(telling), 'series')} with fresh points out of normal."
+    )
+    evidence, claims = _on_alerts(case)
+    for signal in telling[:MOST_SERIES]:
+        item = exhibits.series_item(signal)
+        evidence.append(item)
+        claims.append(_claim_now(signal, item.id(case.response_id)))
+    if evidence:
+        rests_on = tuple(item.id(case.response_id) for item in evidence)
+        claims.insert(0, Claim(text=summary, evidence=rests_on))
     return Finding(
         agent=AGENT,
-        summary=f"{words}: {len(firing)} of {counted(len(case.alerts), 'alert')} firing, "
-        f"{len(abnormal)} of {counted(len(telling), 'series')} with fresh points out of normal.",
+        summary=summary,
         claims=tuple(claims),
         evidence=tuple(evidence),
         data={
@@ -200,6 +206,9 @@ def _on_alerts(case: Case) -> tuple[list[EvidenceItem], list[Claim]]:
 def _claim(signal: Signal, evidence: str) -> Claim:
     series = signal.series
     parts = [f"{signal.label} is at {_value(signal, signal.last_value)}"]
+    if signal.is_abnormal_now is None:
+        last = clock(float(series.at[-1]))
+        parts = [f"{signal.label} was at {_value(signal, signal.last_value)} at {last}"]
     if signal.normal is not None:
         low, high = signal.normal.band()
         parts.append(

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
-from agents.algorithms import forecast, rootcause
+import numpy as np
+
+from agents.algorithms import anomaly, forecast, rootcause
 from agents.algorithms.forecast import Crossing, Forecast, NotEnoughData
 from agents.case import NO_ACTION, Case, Claim, EvidenceItem, Finding, Opinion, Proposal
 from agents.specialists import exhibits, signals, surroundings
@@ -146,8 +148,7 @@ def _future(signal: Signal) -> Outlook:
         if signal.unjudged and at.size < signals.NEEDED_POINTS:
             reason = signal.unjudged.rstrip(".")
         return Outlook(signal=signal, state=UNKNOWN, reason=f"{reason}; its future is unknown.")
-    # After a step the past is another regime, so only what follows it tells where this is heading.
-    start = 0 if signal.began_at is None else int(at.searchsorted(signal.began_at))
+    start = _regime(signal)
     prediction = forecast.forecast(at[start:], values[start:], horizon_seconds=HORIZON_SECONDS)
     breached = signal.is_breaching_now is True
     if isinstance(prediction, NotEnoughData):
@@ -159,6 +160,20 @@ def _future(signal: Signal) -> Outlook:
             f"for a forecast.",
         )
     return _crossings(Outlook(signal=signal, state=UNKNOWN, prediction=prediction), breached)
+
+
+def _regime(signal: Signal) -> int:
+    """Index of the first point that tells where this is heading.
+
+    What was before the change, or before the return to normal, is another regime.
+    """
+    at, values = signal.series.at, signal.series.values
+    if signal.began_at is None:
+        return 0
+    if signal.is_abnormal_now or signal.normal is None:
+        return int(at.searchsorted(signal.began_at))
+    is_beyond = np.abs(signal.normal.deviations(values)) >= anomaly.ALARM
+    return int(np.flatnonzero(signals.breaches(signal.series) | is_beyond)[-1]) + 1
 
 
 def _crossings(future: Outlook, breached: bool) -> Outlook:

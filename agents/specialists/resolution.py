@@ -40,10 +40,6 @@ class Action:
     inverse: str | None
     preconditions: tuple[str, ...]
 
-    @property
-    def is_reversible(self) -> bool:
-        return self.inverse is not None
-
 
 CATALOGUE = {
     action.name: action

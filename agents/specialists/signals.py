@@ -9,7 +9,7 @@ import numpy as np
 
 from agents.algorithms import anomaly, changepoint
 from agents.case import Case, SeriesFact
-from agents.specialists.wording import counted, figure, named
+from agents.specialists.wording import clock, counted, figure, named
 
 NEEDED_POINTS = 12
 ABNORMAL = 3.0
@@ -27,8 +27,8 @@ class Signal:
 
     `peak` and `now` are signed robust deviations from `normal` (0 when it is unknown). With a
     threshold only the side it guards is bad; without one both are. `unjudged` says why nothing can
-    be said. `is_breaching_now` is None without a threshold, `is_abnormal_now` when the last point
-    is too old.
+    be said. `is_breaching_now` and `is_abnormal_now` are None when the last point is too old, the
+    former without a threshold, too.
     """
 
     series: SeriesFact
@@ -96,6 +96,9 @@ def judge(series: SeriesFact, *, relevant_from: float, now: float) -> Signal:
         return replace(
             signal, unjudged=f"{signal.label} has {have}; {NEEDED_POINTS} are needed to judge it."
         )
+    if at[-1] < relevant_from:
+        last = clock(float(at[-1]))
+        return replace(signal, unjudged=f"{signal.label} has no points after {last}.")
     bad = breaches(series)
     scores = np.nan_to_num(anomaly.scores(values))
     alarms = np.flatnonzero(bad | (np.abs(scores) >= anomaly.ALARM))
@@ -104,8 +107,6 @@ def judge(series: SeriesFact, *, relevant_from: float, now: float) -> Signal:
     start = onset.index if onset else _run_start(bad, end)
     before = values[:start][~bad[:start]] if start else values[:0]
     signal = replace(signal, has_breached=bool((bad & (at >= relevant_from)).any()))
-    if series.threshold is not None:
-        signal = replace(signal, is_breaching_now=_holds_lately(bad))
     if before.size < changepoint.MIN_BEFORE:
         if bad.any():
             reason = f"{signal.label} was beyond its threshold from the first points read on."
@@ -198,4 +199,9 @@ def _with_now(signal: Signal, now: float) -> Signal:
         return signal
     side = _bad_side(signal.series, np.asarray([signal.now]))
     deviates = signal.normal is not None and abs(float(side[0])) >= ABNORMAL
-    return replace(signal, is_abnormal_now=deviates or bool(signal.is_breaching_now))
+    is_breaching = _holds_lately(breaches(signal.series))
+    return replace(
+        signal,
+        is_breaching_now=None if signal.series.threshold is None else is_breaching,
+        is_abnormal_now=deviates or is_breaching,
+    )

@@ -189,7 +189,10 @@ def _with_circumstances(case: Case, suspicion: Suspicion, bad: list[Signal]) -> 
 def _nearest_change(
     case: Case, service: str, onset: float
 ) -> tuple[ChangeFact | None, float | None]:
-    """The last change of the service before the onset, and how many seconds before it was."""
+    """The service's change nearest to the onset, and how many seconds before it was.
+
+    A little after counts, too: the onset is not known to the second.
+    """
     leads = [
         (onset - change.at.timestamp(), change.id, change)
         for change in case.changes

@@ -145,7 +145,7 @@ def _known(case: Case, asker: gateway.Asker) -> tuple[EvidenceItem, ...]:
 
 
 def _sources(case: Case, finding: Finding, known: tuple[EvidenceItem, ...]) -> tuple[_Source, ...]:
-    """The finding's claims, the words of alerts and attachments, and what was retrieved.
+    """The finding's claims that rest on evidence at hand, words of alerts and files, what was retrieved.
 
     Where they are too many, the last claims make room for the texts that people can check.
     """
@@ -156,6 +156,7 @@ def _sources(case: Case, finding: Finding, known: tuple[EvidenceItem, ...]) -> t
             evidence=claim.evidence,
         )
         for place, claim in enumerate(finding.claims, start=1)
+        if claim.evidence and items.keys() >= set(claim.evidence)
     ]
     texts: list[_Source] = []
     alerts = next((id_ for id_, item in items.items() if item.kind == "alerts"), None)

@@ -41,6 +41,7 @@ from incidentops.incidents.models import (
     Status,
     TimelineEntry,
 )
+from incidentops.incidents.payloads import EARLIEST
 from incidentops.rest.idempotency import IdempotentPosts
 from incidentops.rest.problems import Conflict
 from incidentops.rest.uploads import MOST_BYTES, BoundedUploads, TooLarge
@@ -186,15 +187,17 @@ class NewIncidentFields(serializers.Serializer[Any]):
     )
 
     def validate_impact_start(self, at: datetime | None) -> datetime | None:
-        return _not_in_future(at)
+        return _believable(at)
 
     def validate_detected_at(self, at: datetime | None) -> datetime | None:
-        return _not_in_future(at)
+        return _believable(at)
 
 
-def _not_in_future(at: datetime | None) -> datetime | None:
+def _believable(at: datetime | None) -> datetime | None:
     if at is not None and at > now():
         raise ValidationError("This lies in the future.")
+    if at is not None and at < EARLIEST:
+        raise ValidationError(f"This lies before {EARLIEST:%Y-%m-%d}.")
     return at
 
 

@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from incidentops.incidents.models import Alert, Attachment, Incident, TimelineEntry
+from incidentops.realtime import names
 
 
 def instant(at: datetime | None) -> str | None:
-    """An aware datetime as RFC 3339 in UTC, milliseconds."""
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z" if at else None
+    """As `names.instant`; None where there is none."""
+    return names.instant(at) if at else None
 
 
 def card(incident: Incident) -> dict[str, Any]:

@@ -230,7 +230,10 @@ def _same_without_effect(arrival: _Arrival, rows: Mapping[str, Alert]) -> Delive
 
 
 def _wanted(arrival: _Arrival, rows: Mapping[str, Alert]) -> dict[str, AlertIn]:
-    """The alerts to write, as they are to stand. The recovery of what is not open is not one."""
+    """The alerts to write, as they are to stand. The recovery of what is not open is not one.
+
+    A sender that tells the beginning once and not again has not taken it back.
+    """
     tells_episodes = arrival.source.kind in TELLS_EPISODES
     wanted = {}
     for fingerprint, alert in arrival.alerts.items():
@@ -240,9 +243,15 @@ def _wanted(arrival: _Arrival, rows: Mapping[str, Alert]) -> dict[str, AlertIn]:
                 wanted[fingerprint] = alert
         elif row.state_changed_at > arrival.at or (tells_episodes and _is_of_the_past(alert, row)):
             wanted[fingerprint] = _in_state_of(row, alert)
+        elif alert.starts_at is None and not _fires_anew(alert, row):
+            wanted[fingerprint] = replace(alert, starts_at=row.starts_at)
         else:
             wanted[fingerprint] = alert
     return wanted
+
+
+def _fires_anew(alert: AlertIn, row: Alert) -> bool:
+    return alert.status == "firing" and row.status == Alert.Status.RESOLVED
 
 
 def _is_of_the_past(alert: AlertIn, row: Alert) -> bool:

@@ -162,10 +162,16 @@ def reopen(incident: Incident, *, by: object, reason: str = "") -> Incident:
     A merged incident takes back the alerts it had brought into the other one.
 
     Raises:
-        InvalidTransition: it is open, or another open incident now stands for the same cause.
+        InvalidTransition: it is open, another open incident now stands for the same cause, or what
+            it was merged into was merged itself.
     """
     with transaction.atomic():
         incident, other = _lock_with_absorber(incident)
+        if other is not None and other.status == Status.MERGED:
+            raise InvalidTransition(
+                f"Incident {incident.number} was merged into incident {other.number}, which was "
+                f"merged itself; reopen incident {other.number} first."
+            )
         was = Status(incident.status)
         _transition(incident, Status.TRIGGERED)
         if was in (Status.RESOLVED, Status.CLOSED):

@@ -289,10 +289,13 @@ _NUMBER = re.compile(r"-?\d{1,16}(\.\d{1,9})?", re.ASCII)
 # Epoch values from here on count milliseconds: as seconds this would be the year 5138.
 _MILLISECONDS_FROM = 1e11
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Before it nothing that alerts has begun or ended: there lie the zeros of senders' clocks, Go's in
+# the year 1 and Unix's in 1970.
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def _instant(value: Any, where: str) -> datetime | None:
-    """An RFC 3339 time in UTC; None for null, "" and the year 1 (Go's zero time)."""
+    """An RFC 3339 time in UTC; None for null, "" and what lies before `EARLIEST`."""
     if value is None or value == "":
         return None
     text = _text(value, where)
@@ -300,7 +303,7 @@ def _instant(value: Any, where: str) -> datetime | None:
         raise Malformed(where, "must be an RFC 3339 time")
     try:
         at = datetime.fromisoformat(text.upper())
-        if at.year == 1:
+        if at.year < EARLIEST.year:
             return None
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError):
@@ -308,16 +311,15 @@ def _instant(value: Any, where: str) -> datetime | None:
 
 
 def _instant_or_epoch(value: Any, where: str) -> datetime | None:
-    """As `_instant`, also from epoch seconds or milliseconds; 0 is no time."""
+    """As `_instant`, also from epoch seconds or milliseconds."""
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return _instant(value, where)
-    if value == 0:
-        return None
     try:
         seconds = value / 1000 if abs(value) >= _MILLISECONDS_FROM else value
-        return _EPOCH + timedelta(seconds=seconds)
+        at = _EPOCH + timedelta(seconds=seconds)
+        return at if at >= EARLIEST else None
     except OverflowError:
         raise Malformed(where, "is not a time that exists") from None
 

@@ -7,6 +7,7 @@ import hmac
 import json
 import secrets
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -47,7 +48,7 @@ def create(
             "source.create",
             actor=by,
             target=f"source:{source.pk}",
-            detail={"kind": source.kind, "name": source.name, "config": source.config},
+            detail={"kind": source.kind, "name": source.name, "config": _told(source.config)},
         )
     return source, secret
 
@@ -80,8 +81,19 @@ def change(
             setattr(source, field, value)
         if changes:
             _save(source, update_fields=list(changes))
-            audit.record("source.change", actor=by, target=f"source:{source.pk}", detail=changes)
+            told = changes | ({"config": _told(config)} if config is not None else {})
+            audit.record("source.change", actor=by, target=f"source:{source.pk}", detail=told)
     return source
+
+
+def _told(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration as the audit keeps it for ever: without a password in the server's URL."""
+    url = config.get("prometheus_url")
+    if not isinstance(url, str) or "@" not in urlsplit(url).netloc:
+        return config
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return {**config, "prometheus_url": parts._replace(netloc=f"[secret]@{host}").geturl()}
 
 
 def rotate(source: Source, *, by: object) -> tuple[Source, str]:

@@ -20,6 +20,8 @@ BAD_REQUEST, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TOO_MUCH = 4400, 4401, 4403,
 GONE = 1011
 
 MAX_FRAME_BYTES = 16 * 1024
+# Pongs have no part in the credit: who pings and does not read must not fill our memory with them.
+MAX_PONG = 128
 MESSAGES_PER_SECOND, MESSAGES_AT_ONCE = 200.0, 400.0
 # A resume may cost a query each time.
 RESUMES_PER_SECOND, RESUMES_AT_ONCE = 2.0, 20.0
@@ -165,7 +167,10 @@ class _LiveSocket:
         said = _parse(message)
         match said.get("type"):
             case "ping":
-                await self._send_text(frames.pong(said.get("t")))
+                pong = frames.pong(said.get("t"))
+                if len(pong) > MAX_PONG:
+                    raise Refused(TOO_MUCH, "t is too long.")
+                await self._send_text(pong)
             case "ack":
                 self.here.hub.acknowledge(self._client, _text(said, "topic"), _position(said))
             case "resume":

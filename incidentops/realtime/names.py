@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 
 def group_of(topic: str) -> str:
@@ -11,5 +11,6 @@ def group_of(topic: str) -> str:
 
 
 def instant(at: datetime) -> str:
-    """An aware datetime in UTC as RFC 3339, milliseconds."""
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    """An aware datetime as RFC 3339 in UTC, milliseconds."""
+    # Not strftime: it writes the year 2 as one digit, which nothing reads as a time.
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views import csrf as django_csrf
 from django.views import defaults
@@ -51,6 +53,11 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler400: a body or header it refused to read."""
+    if isinstance(exception, RequestDataTooBig) and wants_problem(request):
+        return problem(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"A body may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes.",
+        )
     if wants_problem(request):
         return problem(HTTPStatus.BAD_REQUEST, "The request cannot be read.")
     return defaults.bad_request(request, exception)

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+from django.utils.timezone import now
 
-from agents import consensus, keys, swarm, voting
-from agents.case import Claim, EvidenceItem, Finding, Opinion, Proposal
+from agents import claims, consensus, keys, swarm, voting
+from agents.case import NO_ACTION, Claim, EvidenceItem, Finding, Opinion, Proposal
 from agents.findings import as_json, ground, plain
 from agents.models import Agent, Ballot, Decision, Equivocation, Response, VoterKey
 from incidentops.access.models import AuditEntry
-from tests.factories import make_incident
+from tests.factories import make_alert, make_incident
 from tests.narrowing import known
 
 pytestmark = pytest.mark.django_db
@@ -104,8 +108,6 @@ def test_a_new_secret_key_opens_a_new_epoch_and_old_certificates_still_verify(se
 
 
 def test_a_retry_of_consensus_reuses_the_stored_ballots(fakes):
-    from agents import claims
-
     response = opened()
     while (claim := claims.take()) and claim.phase != "consensus":
         swarm.work(claim)
@@ -136,8 +138,6 @@ def test_a_retry_of_consensus_reuses_the_stored_ballots(fakes):
 
 
 def test_a_worker_that_lost_its_lease_casts_no_ballot(fakes):
-    from agents import claims
-
     response = opened()
     while (claim := claims.take()) and claim.phase != "consensus":
         swarm.work(claim)
@@ -155,6 +155,78 @@ def test_a_worker_that_lost_its_lease_casts_no_ballot(fakes):
     assert not Decision.objects.exists()
 
 
+def is_somebody_waiting() -> bool:
+    """Whether a transaction of this database waits for a lock."""
+    with connection.cursor() as cursor:
+        # Else a transaction sees the same activity however often it looks.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time")
+@pytest.mark.django_db(transaction=True)
+def test_casting_a_ballot_and_ending_the_response_do_not_lock_each_other_out(fakes, caplog):
+    response = opened()
+    while (claim := claims.take()) and claim.phase != "consensus":
+        swarm.work(claim)
+    assert claim is not None
+    has_locked = threading.Event()
+
+    def end() -> None:
+        with transaction.atomic():
+            claims.locked(response.pk)
+            has_locked.set()
+            while not is_somebody_waiting():
+                pass
+            swarm.end(response.incident_id, "merged into #2")
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        ending: list[Future[None]] = []
+
+        def meet(name: str, case: object) -> None:
+            if name == "detection.assess":
+                ending.append(pool.submit(end))
+                has_locked.wait()
+
+        fakes.during = meet
+        assert not swarm.work(claim)
+        ending[0].result()
+
+    response.refresh_from_db()
+    assert response.state == "complete"
+    assert "deadlock" not in caplog.text
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time")
+@pytest.mark.django_db(transaction=True)
+def test_two_voters_that_are_quarantined_at_once_are_both_heard_no_more():
+    voting.current_electorate()
+
+    def quarantine_another() -> None:
+        with transaction.atomic():
+            voting.quarantine("diagnosis")
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            voting.quarantine("detection")
+            other = pool.submit(quarantine_another)
+            while not is_somebody_waiting():
+                pass
+        other.result()
+
+    members = voting.current_electorate()
+    silent = {voter.name for voter in members.voters if voter.is_quarantined}
+    assert silent == {"detection", "diagnosis"}
+
+
 def test_the_decision_of_an_incident_verifies_offline(fakes):
     response = opened()
     swarm.advance()
@@ -165,21 +237,75 @@ def test_the_decision_of_an_incident_verifies_offline(fakes):
     assert "5 ballots verified" in out.getvalue()
 
 
-@pytest.mark.parametrize("where", ["ballot", "decision", "candidate", "missing"])
+def tamper(response: Response, where: str) -> None:
+    """Change one stored thing and nothing that was derived from it."""
+    ballot = response.ballots.filter(voter="detection")
+    restart = response.candidates.filter(action="restart")
+    match where:
+        case "signature":
+            ballot.update(signature="00")
+        case "scores":
+            ballot.update(scores=dict.fromkeys(ballot.get().scores, 0.0))
+        case "reason":
+            ballot.update(reason="I was never asked.")
+        case "choice of a ballot":
+            ballot.update(choice=response.candidates.get(action=NO_ACTION).digest)
+        case "decision":
+            Decision.objects.update(choice=response.candidates.get(action=NO_ACTION).digest)
+        case "outcome":
+            Decision.objects.update(outcome=Decision.Outcome.ABORTED)
+        case "candidate":
+            restart.delete()
+        case "content":
+            restart.update(content={**restart.get().content, "target": "bank"})
+        case "weight":
+            VoterKey.objects.filter(voter="detection").update(weight=0.5)
+        case "quarantine":
+            VoterKey.objects.filter(voter="detection").update(quarantined_at=now())
+        case "missing":
+            Decision.objects.all().delete()
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "signature",
+        "scores",
+        "reason",
+        "choice of a ballot",
+        "decision",
+        "outcome",
+        "candidate",
+        "content",
+        "weight",
+        "quarantine",
+        "missing",
+    ],
+)
 def test_verification_names_what_was_tampered_with(fakes, where):
     response = opened()
     swarm.advance()
-    if where == "ballot":
-        response.ballots.filter(voter="detection").update(signature="00")
-    elif where == "decision":
-        nothing = response.candidates.get(action="NO_ACTION")
-        Decision.objects.update(choice=nothing.digest)
-    elif where == "candidate":
-        response.candidates.filter(action="restart").delete()
-    else:
-        Decision.objects.all().delete()
+    call_command("verify_decision", response.incident_id, stdout=StringIO())
+    tamper(response, where)
 
     with pytest.raises(CommandError):
+        call_command("verify_decision", response.incident_id, stdout=StringIO())
+
+
+def test_verification_reads_the_ballots_of_earlier_rounds(fakes):
+    response = opened()
+    fakes.scores = {agent: lambda case, proposal: 0.1 for agent in Agent}
+
+    def learn(name: str, case: object) -> None:
+        if name == "resolution.assess":
+            make_alert(incident=response.incident)
+
+    fakes.during = learn
+    swarm.advance()
+    assert set(response.ballots.values_list("round", flat=True)) == {1, 2, 3}
+    response.ballots.filter(round=1, voter="detection").update(reason="I was never asked.")
+
+    with pytest.raises(CommandError, match="ballot of detection in round 1"):
         call_command("verify_decision", response.incident_id, stdout=StringIO())
 
 

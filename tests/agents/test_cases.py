@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, quote, urlsplit
@@ -14,6 +15,7 @@ import pytest
 from django.utils.timezone import now
 
 from agents import cases
+from agents.case import EvidenceItem
 from agents.models import (
     Agent,
     AgentRun,
@@ -221,6 +223,28 @@ def test_earlier_findings_and_their_evidence_come_back_as_they_were():
     assert {i.id(response.pk) for i in loaded.evidence} == {
         i.id(response.pk) for i in finding.evidence
     }
+
+
+@pytest.mark.parametrize("figure", [0.1, 1e-9, 123456.7, 7, 7.0, 1e15, 1.7e18, -1e300, -0.0])
+def test_evidence_keeps_its_id_whatever_figures_it_holds(figure):
+    """PostgreSQL gives large floats back as integers, and minus zero as zero."""
+    item = EvidenceItem(
+        family="metrics", kind="series", title="t", source="s", data={"points": [[1.5, figure]]}
+    )
+    response = make_response()
+    row = Evidence.objects.create(
+        id=item.id(response.pk),
+        response=response,
+        agent=Agent.DETECTION,
+        family=item.family,
+        kind=item.kind,
+        title=item.title,
+        source=item.source,
+        data=item.data,
+    )
+    row.refresh_from_db()
+
+    assert replace(item, data=row.data).id(response.pk) == row.pk
 
 
 def test_a_run_that_did_not_complete_is_no_finding():

@@ -150,6 +150,18 @@ def test_a_ballot_for_another_question_or_with_another_hand_does_not_count(chang
     assert len(result.rejected) == 1
 
 
+def test_a_score_changed_behind_the_signed_decimals_does_not_count():
+    ballots = [ballot(name, {"aaaa": 0.5, "bbbb": 0.1, "none": 0.5}) for name in NAMES[:4]]
+    assert decided(ballots) == "aaaa"
+    scores = {**ballots[0].scores, "aaaa": 0.4999999}
+    changed = replace(ballots[0], scores=scores)
+
+    result = consensus.tally(QUESTION, ELECTORATE, [changed, *ballots[1:]])
+
+    assert consensus.canonical(changed) == consensus.canonical(ballots[0])
+    assert result.rejected == (("communication", "a score has more decimals than are signed"),)
+
+
 def test_scores_that_are_no_numbers_never_reach_a_ballot():
     with pytest.raises(consensus.InvalidBallot):
         consensus.scores_for(QUESTION, {"aaaa": float("nan"), "bbbb": 0.0, "none": 0.0})
@@ -379,7 +391,11 @@ def test_a_certificate_is_checked_without_anything_else():
         (lambda p: p["voters"].pop(), "not a voter"),
         (lambda p: p["voters"].append(p["voters"][0]), "read"),
         (lambda p: p["question"].update(no_action="gone"), "Doing nothing"),
+        (lambda p: p["question"].update(no_action=p["choice"]), "Doing nothing"),
+        (lambda p: p["standings"][0].update(endorsers=["mallory"]), "standings"),
         (lambda p: p.pop("question"), "read"),
+        (lambda p: p.pop("standings"), "standings"),
+        (lambda p: p["question"]["candidates"].update({p["choice"]: "restart"}), "read"),
     ],
 )  # fmt: skip
 def test_a_changed_certificate_is_found_out(spoil, complaint):

@@ -77,7 +77,8 @@ def test_the_response_has_the_promised_shape(client, fakes):
     )
     assert record["decision"]["choice"] == record["decision"]["certificate"]["choice"]
     assert record["actions"] == []
-    assert record["cost"] == {"nano_usd": 0, "list_price_nano_usd": 0, "calls": 0}
+    nothing = {"nano_usd": 0, "list_price_nano_usd": 0, "calls": 0, "unpriced": 0}
+    assert record["cost"] == nothing
 
 
 def test_without_a_response_the_record_is_empty_and_says_so():
@@ -99,25 +100,49 @@ def test_earlier_cycles_are_listed(fakes):
     assert record["phase"] == "detection"
 
 
+def record_call(number: int | None, *, billed: int | None, list_price: int | None) -> None:
+    ledger.record(
+        service="bedrock-nova",
+        operation="Converse",
+        provider="aws",
+        incident_number=number,
+        outcome="succeeded",
+        cost=ledger.Cost(billed=billed, list_price=list_price),
+        latency_ms=None,
+        started_at=now(),
+    )
+
+
 def test_the_cost_is_what_the_ledger_has(fakes):
     response = finished()
     for number in (response.incident_id, response.incident_id, None):
-        ledger.record(
-            service="bedrock-nova",
-            operation="Converse",
-            provider="emulator",
-            incident_number=number,
-            outcome="succeeded",
-            cost=ledger.Cost(billed=10, list_price=30),
-            latency_ms=None,
-            started_at=now(),
-        )
+        record_call(number, billed=10, list_price=30)
 
     assert response_record(response.incident)["cost"] == {
         "nano_usd": 20,
         "list_price_nano_usd": 60,
         "calls": 2,
+        "unpriced": 0,
     }
+
+
+def test_a_cost_of_which_no_price_is_known_is_unknown(client):
+    incident = make_incident()
+    record_call(incident.number, billed=None, list_price=None)
+
+    unknown = {"nano_usd": None, "list_price_nano_usd": None, "calls": 1, "unpriced": 1}
+    assert response_record(incident)["cost"] == unknown
+    summary = call(client, "get", f"/api/v1/awsai/summary/?incident={incident.number}").json()
+    assert (summary["nano_usd"], summary["unpriced"]) == (None, 1)
+
+
+def test_a_cost_counts_the_calls_whose_price_it_lacks():
+    incident = make_incident()
+    record_call(incident.number, billed=None, list_price=None)
+    record_call(incident.number, billed=10, list_price=30)
+
+    known = {"nano_usd": 10, "list_price_nano_usd": 30, "calls": 2, "unpriced": 1}
+    assert response_record(incident)["cost"] == known
 
 
 def test_the_response_of_an_unknown_incident_is_not_found(client):

@@ -3,16 +3,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import redis
 from django.conf import settings as django_settings
 from django.db.models import F
 
 from agents import claims, swarm, wakeups
-from agents.models import PhaseRun
+from agents.models import PhaseRun, PhaseState
 from agents.probes import phases
 from incidentops import embedded
 from tests.factories import make_incident
@@ -64,7 +64,9 @@ def test_wake_ups_still_find_their_queue_after_the_broker_lost_everything(tmp_pa
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         url = embedded.server_url(port=port, password=password)
-        time.sleep(0.3)
+        retry = redis.retry.Retry(redis.backoff.ConstantBackoff(0.05), 100)
+        with redis.Redis.from_url(url, retry=retry) as client:
+            client.ping()
         sent = in_a_process(url, "flush", tmp_path / "var")
     finally:
         server.kill()
@@ -87,12 +89,11 @@ def test_the_reaper_repeats_wake_ups_ever_more_rarely(fakes, monkeypatch):
     for _ in range(3):
         swarm.begin(make_incident().number)
 
-    for second in range(1, 121):
+    for _ in range(120):
         PhaseRun.objects.filter(woken_at__isnull=False).update(
             woken_at=F("woken_at") - timedelta(seconds=1)
         )
         swarm.reap()
-        assert second > 0
 
     assert 3 * 4 <= sum(sent) <= 3 * 7
 
@@ -111,6 +112,21 @@ def test_the_probe_tells_how_long_work_has_waited(fakes):
     assert not reading.ok
     assert reading.detail["due"] == 1
     assert reading.detail["oldest_due_seconds"] >= 4 * django_settings.LEASE.total_seconds()
+
+
+@pytest.mark.django_db
+def test_the_probe_forgets_what_nobody_can_requeue_any_more(fakes):
+    response = swarm.begin(make_incident().number)
+    assert response is not None
+    response.phases.filter(phase="diagnosis").update(state=PhaseState.FAILED)
+    assert phases().detail["dead"] == 1
+
+    swarm.begin(response.incident_id, opening=1)
+
+    with pytest.raises(swarm.NotDead):
+        swarm.requeue(response.incident_id, by="ada")
+    assert phases().ok
+    assert phases().detail["dead"] == 0
 
 
 def test_wake_ups_note_an_outage_once(caplog):

@@ -225,6 +225,21 @@ def test_figures_come_from_the_rows(client):
     assert rows["comprehend"]["calls"] == 0
 
 
-def test_the_ledger_itself_is_for_auditors(client):
-    assert get(client, "/api/v1/awsai/calls/", "responder").status_code == 403
-    assert get(client, "/api/v1/awsai/calls/", "admin").status_code == 200
+def test_calls_about_incidents_are_for_whoever_sees_those_and_all_others_for_auditors(client):
+    about, other = record(), record(incident_number=None)
+
+    def seen(role: str) -> list[int]:
+        rows = get(client, "/api/v1/awsai/calls/", role).json()["results"]
+        return [row["id"] for row in rows]
+
+    def found(call: AwsCall, role: str) -> int:
+        return int(get(client, f"/api/v1/awsai/calls/{call.sequence}/otel/", role).status_code)
+
+    assert seen("auditor") == seen("admin") == [other.sequence, about.sequence]
+    assert seen("viewer") == seen("responder") == [about.sequence]
+    assert (found(about, "viewer"), found(other, "viewer"), found(other, "auditor")) == (
+        200,
+        404,
+        200,
+    )
+    assert [row["id"] for row in topics.snapshot("transparency")["calls"]] == seen("viewer")

@@ -66,3 +66,70 @@ def test_readers_that_go_on_to_write_lose_no_update_in_any_process(tmp_path):
         [sys.executable, "-c", count, str(path)], check=True, capture_output=True, text=True
     )
     assert int(counted.stdout) == 3 * 4 * 45
+
+
+KEEPER = textwrap.dedent(
+    """
+    import os, pathlib, sqlite3, sys
+    from django.conf import settings
+    path = sys.argv[1]
+    settings.configure(DATABASES={"default": {"ENGINE": "incidentops.sqlite", "NAME": path}})
+    import django
+    django.setup()
+    from django.db import connection
+
+    def rows():
+        with connection.cursor() as cursor:
+            return cursor.execute("SELECT n FROM t ORDER BY n").fetchall()
+
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("CREATE TABLE t (n)")
+        cursor.executemany("INSERT INTO t VALUES (%s)", [[1], [2]])
+    first = connection.connection
+    half_read = connection.cursor().execute("SELECT n FROM t")
+    half_read.fetchone()
+    connection.close()
+
+    # Kept for the next user, who does not see the past that the last one was reading.
+    other = sqlite3.connect(path)
+    other.execute("INSERT INTO t VALUES (3)")
+    other.commit()
+    assert rows() == [(1,), (2,), (3,)], rows()
+    assert connection.connection is first
+
+    # Not kept in the middle of a transaction.
+    connection.set_autocommit(False)
+    connection.cursor().execute("INSERT INTO t VALUES (4)")
+    connection.close()
+    assert rows() == [(1,), (2,), (3,)], rows()
+    assert connection.connection is not first
+    connection.close()
+
+    # A child has a connection of its own.
+    kept = connection.connection
+    pid = os.fork()
+    if not pid:
+        connection.ensure_connection()
+        os._exit(0 if len(rows()) == 3 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    # Another file at the same place is another database.
+    other.close()
+    for name in pathlib.Path(path).parent.glob("*.sqlite3*"):
+        name.unlink()
+    sqlite3.connect(path).execute("CREATE TABLE t (n)")
+    assert rows() == [], rows()
+    print("kept")
+    """
+)
+
+
+def test_closed_connections_are_kept_for_the_next_user_and_only_for_one_who_may_have_them(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", KEEPER, str(tmp_path / "kept.sqlite3")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "kept\n"), done.stderr

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import psutil
+import pytest
 
 from incidentops.supervisor import Child, Supervisor, run_until_signalled
 
@@ -44,6 +45,31 @@ async def test_a_killed_child_comes_back(tmp_path):
         os.kill(first, signal.SIGKILL)
         await until(lambda: len(pids(seen)) == 2)
         assert psutil.pid_exists(pids(seen)[1])
+    finally:
+        await supervisor.stop()
+
+
+@pytest.mark.parametrize("steps", range(4))
+async def test_a_child_that_is_just_being_started_is_stopped_too(steps, tmp_path):
+    before = psutil.Process().children()
+    supervisor = Supervisor()
+    supervisor.start(child("worker", writes_its_pid(tmp_path / "pids")))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        await supervisor.stop()
+    assert psutil.Process().children() == before
+
+
+async def test_a_child_that_cannot_be_started_is_tried_again(tmp_path):
+    seen, program = tmp_path / "pids", tmp_path / "program"
+    supervisor = Supervisor()
+    supervisor.start(Child(name="late", command=[str(program)], environ=os.environ))
+    try:
+        await until(lambda: supervisor._running[0].restarts)
+        program.write_text(f"#!{sys.executable}\n{writes_its_pid(seen)}")
+        program.chmod(0o700)
+        await until(lambda: pids(seen))
     finally:
         await supervisor.stop()
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agents import consensus, voting
-from agents.models import Decision
+from agents.models import Decision, Response
 
 
 class Command(BaseCommand):
@@ -37,21 +38,36 @@ class Command(BaseCommand):
 def _differences(decision: Decision) -> list[str]:
     """Where the certificate and the rows tell different stories."""
     proof, response = decision.certificate, decision.response
+    asked = proof["question"]
+    members = voting.electorate(asked["epoch"])
     found = []
-    if (proof["choice"] or "") != decision.choice:
+    is_decided = decision.outcome == Decision.Outcome.DECIDED
+    if (proof["choice"] or "") != decision.choice or is_decided != bool(decision.choice):
         found.append("The decision is not what its certificate says.")
-    if proof["question"]["incident"] != response.incident_id:
+    if asked["incident"] != response.incident_id:
         found.append("The certificate is about another incident.")
-    if proof["question"]["cycle"] != response.cycle:
-        found.append("The certificate is about another cycle.")
-    if set(proof["question"]["candidates"]) != {row.digest for row in response.candidates.all()}:
+    if (asked["cycle"], asked["round"]) != (response.cycle, decision.round):
+        found.append("The certificate is about another cycle or round.")
+    if asked["candidates"] != {row.digest: row.content for row in response.candidates.all()}:
         found.append("The certificate and the stored candidates differ.")
-    members = voting.electorate(proof["question"]["epoch"])
-    listed = {voter["voter"]: voter["public_key"] for voter in proof["voters"]}
-    if listed != {voter.name: voter.public_key for voter in members.voters}:
-        found.append("The certificate and the stored keys of the epoch differ.")
-    stored = voting.ballots_of(response, decision.round)
-    shown = {ballot["voter"]: ballot["signature"] for ballot in proof["ballots"]}
-    if shown != {name: ballot.signature for name, ballot in stored.items()}:
+    if proof["voters"] != consensus.voters_json(members):
+        found.append("The certificate and the stored voters of the epoch differ.")
+    stored = voting.ballots_of(response, decision.round).values()
+    if _by_voter(proof["ballots"]) != _by_voter(map(consensus.ballot_json, stored)):
         found.append("The certificate and the stored ballots differ.")
+    return [*found, *_changed_ballots(response, members)]
+
+
+def _by_voter(ballots: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {ballot["voter"]: ballot for ballot in ballots}
+
+
+def _changed_ballots(response: Response, members: consensus.Electorate) -> list[str]:
+    """The stored ballots, those of earlier rounds too, that nobody signed as they stand there."""
+    found = []
+    for row in response.ballots.order_by("round", "voter"):
+        ballot, voter = voting.as_value(response, row), members.find(row.voter)
+        is_signed = voter and consensus.has_valid_signature(ballot, voter.public_key)
+        if not is_signed or ballot.choice != row.choice:
+            found.append(f"The ballot of {row.voter} in round {row.round} was changed.")
     return found

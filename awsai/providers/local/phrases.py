@@ -15,7 +15,7 @@ import re2
 from awsai.ports import Span
 from awsai.providers.local.words import encodable, listed
 
-KIND = "KEY_PHRASE"
+KIND = "PHRASE"
 LONGEST = 4
 _TOKEN = re2.compile(r"[\pL\pN]+(?:[-_./:'\x{2019}][\pL\pN]+)*|[^\s\pL\pN]|\n")
 _STOP = listed(

@@ -61,18 +61,18 @@ def find(text: str, kinds: Iterable[str] = ALL) -> tuple[Span, ...]:
 
 def _apart(found: list[Span], text: str) -> tuple[Span, ...]:
     """The spans in order, those that overlap as one, of the kind that was found first."""
-    rank = {id(span): place for place, span in enumerate(found)}
-    joined: list[Span] = []
-    for span in sorted(found, key=lambda span: span.begin):
-        last = joined[-1] if joined else None
-        if last is None or span.begin >= last.end:
-            joined.append(span)
+    # Each with its place in the order of finding.
+    joined: list[tuple[int, Span]] = []
+    for place, span in sorted(enumerate(found), key=lambda one: one[1].begin):
+        if not joined or span.begin >= joined[-1][1].end:
+            joined.append((place, span))
             continue
-        stricter = min(last, span, key=lambda one: rank[id(one)])
+        earlier, last = joined[-1]
+        first, stricter = min((earlier, last), (place, span), key=lambda one: one[0])
         end = max(last.end, span.end)
-        joined[-1] = replace(stricter, begin=last.begin, end=end, text=text[last.begin : end])
-        rank[id(joined[-1])] = rank[id(stricter)]
-    return tuple(joined)
+        whole = replace(stricter, begin=last.begin, end=end, text=text[last.begin : end])
+        joined[-1] = (first, whole)
+    return tuple(span for _, span in joined)
 
 
 def masked(text: str, spans: Iterable[Span]) -> str:

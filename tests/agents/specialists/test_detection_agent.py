@@ -6,8 +6,9 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from agents.case import ChangeFact, SeriesFact
+from agents.case import Case, ChangeFact, SeriesFact
 from agents.specialists import detection
+from agents.specialists.wording import clock
 from tests.agents.specialists.case_building import (
     NOW,
     ONSET,
@@ -185,3 +186,29 @@ def test_the_order_of_series_does_not_matter():
     two = detection.investigate(replace(case, series=case.series[::-1]))
 
     assert one == two
+
+
+def errors_until(minutes_ago: int) -> Case:
+    """The alert's own series, above its limit in its last twenty minutes, and then no more of it."""
+    values = stepped(level=1.0, to=30.0, spread=0.0)
+    return a_case(series=(own(values, until=NOW - timedelta(minutes=minutes_ago)),))
+
+
+def test_of_a_series_without_fresh_points_nothing_is_said_of_now():
+    (about,) = [
+        claim.text
+        for claim in detection.investigate(errors_until(15)).claims
+        if claim.text.startswith("error_ratio")
+    ]
+
+    assert f"was at 30 % at {clock(NOW - timedelta(minutes=15))}" in about
+    assert "it was > 5, the alert's rule" in about
+
+
+def test_a_series_that_ended_before_the_trouble_neither_confirms_nor_denies_it():
+    finding = detection.investigate(errors_until(180))
+
+    assert finding.data["anomaly_confirmed"] is None
+    assert finding.data["series_judged"] == 0
+    assert any("has no points after" in sentence for sentence in finding.unknown)
+    assert not any("shows no lasting departure" in claim.text for claim in finding.claims)

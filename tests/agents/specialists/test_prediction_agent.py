@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.case import NO_ACTION, ActionOutcome, Proposal
+from agents.case import NO_ACTION, ActionOutcome, Case, Proposal
 from agents.specialists import prediction
 from tests.agents.specialists.case_building import (
     SHOP,
@@ -16,6 +16,8 @@ from tests.agents.specialists.case_building import (
     noise,
     stepped,
 )
+
+NOTHING = Proposal(action=NO_ACTION)
 
 
 def leak(*, threshold: float = 400.0, comparison: str = ">"):
@@ -130,3 +132,30 @@ def test_a_tried_action_is_judged_by_its_verified_past():
 
     assert (expected["seconds"], expected["low"], expected["high"]) == (90.0, 60.0, 300.0)
     assert expected["n"] == 3
+
+
+def over_since(minutes: int, **fields) -> Case:
+    """An hour above the limit, and since so many minutes back where it was."""
+    values = noise(360, level=1.0, spread=0.1)
+    values[300 - minutes : 360 - minutes] += 29.0
+    series = a_series(values, alert_id=1, threshold=5.0, comparison=">")
+    return a_case(series=(series,), services=SHOP, **fields)
+
+
+def test_what_has_just_come_back_is_not_expected_to_be_gone():
+    finding = prediction.investigate(over_since(5))
+
+    (row,) = finding.data["thresholds"]
+    assert row["state"] == "unknown"
+    assert "has 5 points since it changed" in row["reason"]
+
+
+def test_what_came_back_is_judged_by_what_followed():
+    case = over_since(20)
+
+    (row,) = prediction.investigate(case).data["thresholds"]
+    opinion = prediction.assess(case, (Proposal(action="restart", target="checkout"), NOTHING))
+
+    assert (row["state"], row["points"]) == ("not_expected", 20)
+    assert opinion.scores[NOTHING.digest] > 0.5
+    assert "on its way back by itself" in opinion.reason

@@ -72,3 +72,20 @@ def test_an_alert_nobody_knows_anything_about_is_left_to_people():
     assert response.state == ResponseState.ESCALATED
     chosen = response.candidates.get(digest=response.decision.choice)
     assert chosen.action == "NO_ACTION"
+
+
+def test_the_closing_update_tells_the_recovery_and_promises_no_other():
+    incident = make_incident(title="Checkout fails", service="checkout")
+    make_alert(incident=incident, service="checkout", status="resolved")
+    response = swarm.begin(incident.number)
+    assert response is not None
+
+    swarm.advance()
+
+    response.refresh_from_db()
+    assert response.state == ResponseState.COMPLETE
+    (message, *_) = [one for one in mail.outbox if "What is known" in str(one.body)]
+    told = str(message.body)
+    assert "The disturbance is over" in told
+    assert "The response is complete; nothing more is planned." in told
+    assert "another update follows" not in told

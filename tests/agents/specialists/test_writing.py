@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from agents.case import Case, Finding
+from agents.case import Case, Claim, Finding
 from agents.specialists import communication, diagnosis, writing
 from awsai import knowledge
 from awsai.emulator.emulator import Emulator
@@ -79,6 +79,20 @@ def test_a_models_words_open_the_update_under_its_name(emulator):
     assert finding.data["body"].startswith("In short (written by an emulated model): ")
     assert finding.data["body"].endswith(plain.data["body"])
     assert finding.data["tone"]["provider"] == "emulator"
+
+
+def test_a_claim_without_evidence_is_not_put_into_words(obedient):
+    case = a_bad_deploy()
+    plain = diagnosis.investigate(case)
+    loose = [
+        Claim(text="The checkout deploy was sabotage by the gateway.", evidence=evidence)
+        for evidence in ((), ("seen by nobody",))
+    ]
+    finding = put_into_words(case, replace(plain, claims=(*loose, *plain.claims)))
+    sentences = finding.data["words"]["sentences"]
+    assert sentences
+    assert all(row["evidence"] for row in sentences)
+    assert cited(finding) <= ids_of(case, finding)
 
 
 def test_what_was_learnt_before_is_evidence_now():

@@ -56,6 +56,7 @@ def test_key_phrases_stand_where_they_say(provider):
     (spans,) = phrases.results
     assert spans
     assert_exact(spans, TEXT)
+    assert {span.kind for span in spans} == {"PHRASE"}
 
 
 def test_personal_data_stands_where_it_says(provider):

@@ -10,6 +10,7 @@ from django.utils.timezone import now
 
 from awsai import health
 from awsai.breaker import Target, breakers
+from awsai.ledger import Cost
 from awsai.models import CatalogueModel
 from awsai.ports import CallFailed, Trouble
 from awsai.providers import provider
@@ -59,6 +60,22 @@ def test_a_service_nobody_called_has_no_success_rate():
         "n": 0,
     }
     assert fact("textract")["last_error"] is None
+
+
+def test_money_is_unknown_while_no_call_has_a_price():
+    def money() -> tuple[int | None, int | None, int]:
+        row = fact("bedrock-claude")
+        whole = row["all_time"]
+        told = (whole["nano_usd"], whole["list_price_nano_usd"], whole["unpriced"])
+        assert told == (row["nano_usd"], row["list_price_nano_usd"], row["unpriced"])
+        return told
+
+    assert money() == (0, 0, 0)
+    make_call(cost=Cost(billed=0, list_price=None))
+    assert money() == (0, None, 1)
+    make_call(cost=Cost(billed=None, list_price=None))
+    make_call(cost=Cost(billed=5, list_price=9))
+    assert money() == (5, 9, 2)
 
 
 def test_old_calls_count_for_all_time_alone():

@@ -336,7 +336,7 @@ def test_a_recorded_call_is_told_to_the_topic_of_its_incident() -> None:
         for found in (call, about_nobody)
     }
     assert names[call.pk] == ["transparency", f"incident:{call.incident_number}"]
-    assert names[about_nobody.pk] == ["transparency"]
+    assert names[about_nobody.pk] == []
 
 
 def event_of(call: AwsCall) -> AwsCallRecorded:

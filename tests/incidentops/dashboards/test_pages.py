@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.test import Client
@@ -39,6 +39,14 @@ def test_an_empty_board_tells_how_to_send_the_first_alert() -> None:
     text = page(signed_in(), "/ops")
     assert "No incidents yet: send the first alert" in text
     assert "/intake/SOURCE_ID/" in text
+
+
+def test_an_incident_of_a_foolish_date_leaves_the_pages_readable() -> None:
+    incident = make_incident(title="Began long ago", detected_at=datetime(2, 1, 1, tzinfo=UTC))
+    assert "Began long ago" in page(signed_in(), "/ops")
+    assert 'datetime="0002-01-01T00:00:00.000Z"' in page(
+        signed_in(), f"/incidents/{incident.number}/"
+    )
 
 
 def test_the_board_shows_each_incident_in_its_column() -> None:

@@ -134,6 +134,7 @@ def test_what_is_wrong_with_a_request_is_named():
     for path, body, field in (
         ("", {"severity": "high"}, "title"),
         ("", {"title": "x", "severity": "high", "impact_start": later}, "impact_start"),
+        ("", {"title": "x", "severity": "high", "detected_at": "0002-01-01T00:00Z"}, "detected_at"),
         (f"{incident.number}/severity/", {"severity": "huge"}, "severity"),
         (f"{incident.number}/merge/", {"into": 424242}, "into"),
         (f"{incident.number}/assign/", {"assignee": "nobody"}, "assignee"),

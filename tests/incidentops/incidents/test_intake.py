@@ -95,6 +95,19 @@ def test_an_alert_changes_state_and_notes_when() -> None:
     assert alert.ends_at == datetime(2026, 11, 22, 8, 30, tzinfo=UTC)
 
 
+def test_an_alert_keeps_its_beginning_when_later_words_leave_it_out() -> None:
+    source, began_at = make_source("generic"), datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
+
+    def say(**fields: str) -> Alert:
+        intake.receive(source, json.dumps({"title": "Disk full", **fields}).encode())
+        return Alert.objects.get()
+
+    assert say(starts_at=began_at.isoformat()).starts_at == began_at
+    assert say().starts_at == began_at
+    assert say(status="resolved").starts_at == began_at
+    assert say(status="firing").starts_at is None
+
+
 def test_the_recovery_of_an_unknown_alert_creates_nothing() -> None:
     receipt = intake.receive(make_source(), body(resolved()))
     assert (receipt.accepted, receipt.duplicates) == (1, 0)

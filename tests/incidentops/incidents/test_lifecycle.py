@@ -166,6 +166,22 @@ def test_a_merged_incident_gives_its_alerts_and_reopening_takes_them_back():
     assert (first.incident, first.merge_reason) == (one, reason)
 
 
+def test_merges_are_undone_from_the_last_to_the_first():
+    source, one, two, three = make_source(), make_incident(), make_incident(), make_incident()
+    alert = make_alert(source, incident=one)
+    lifecycle.merge(one, into=two, by="ada")
+    lifecycle.merge(two, into=three, by="ada")
+    with pytest.raises(InvalidTransition, match=f"reopen incident {two.number} first"):
+        lifecycle.reopen(one, by="ada")
+    one.refresh_from_db()
+    assert one.status == "merged"
+
+    lifecycle.reopen(two, by="ada")
+    assert lifecycle.reopen(one, by="ada").alert_count == 1
+    alert.refresh_from_db()
+    assert alert.incident == one
+
+
 def test_merging_raises_severity_unless_a_person_fixed_it():
     one, two, three = make_incident(severity="critical"), make_incident(severity="low"), None
     lifecycle.merge(one, into=two, by="ada")

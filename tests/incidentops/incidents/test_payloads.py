@@ -148,10 +148,25 @@ def test_a_refusal_names_the_member_at_fault(document: Any, field: str) -> None:
     assert refusal.value.reason
 
 
-@pytest.mark.parametrize("text", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00-05:00", "", None])
-def test_the_zero_time_is_no_time(text: str | None) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0001-01-01T00:00:00Z",
+        "0001-01-01T00:00:00-05:00",
+        "0002-01-01T00:00:00Z",
+        "1970-01-01T00:00:00Z",
+        "",
+        None,
+    ],
+)
+def test_the_zero_of_a_clock_is_no_time(text: str | None) -> None:
     (one,) = read("alertmanager", body_of(alert(startsAt=text))).alerts
     assert one.starts_at is None
+
+
+def test_an_alert_that_ends_at_the_zero_of_a_clock_has_not_ended() -> None:
+    (one,) = read("prometheus", [alert(endsAt="1970-01-01T00:00:00Z")]).alerts
+    assert (one.status, one.ends_at) == ("firing", None)
 
 
 def test_texts_for_display_are_cut_and_cleaned() -> None:

@@ -59,6 +59,15 @@ def test_every_change_of_a_source_is_audited_without_its_secret() -> None:
     assert other not in told
 
 
+def test_the_audit_does_not_keep_a_password_in_the_url_of_a_server() -> None:
+    config = {"prometheus_url": "https://ann:hunter2@prometheus.example:9090/p"}
+    source, _ = sources.create(kind="prometheus", name="one", by="ann", config=config)
+    assert sources.change(source, by="ann", config=config).config == config
+    for entry in AuditEntry.objects.all():
+        url = entry.detail["config"]["prometheus_url"]
+        assert url == "https://[secret]@prometheus.example:9090/p"
+
+
 def test_a_deleted_source_keeps_its_deliveries_and_frees_its_name(client: Client) -> None:
     source, secret = sources.create(kind="alertmanager", name="one", by="ann")
     with pytest.raises(sources.NameTaken):

@@ -104,6 +104,14 @@ async def test_a_session_opens_the_socket_from_a_page_of_this_host(live):
         assert (await client.read_one())["type"] == "snapshot"
 
 
+async def test_cookies_of_other_programs_on_this_host_do_not_hide_the_session(live):
+    cookie = live.do("session", role="viewer")["cookie"]
+    port = live.port()
+    headers = {"Cookie": f'prefs={{"rows": 20}}; {cookie}; x[0]=1'}
+    async with follow(port, headers=headers, origin=f"http://127.0.0.1:{port}") as client:
+        assert (await client.read_one())["type"] == "snapshot"
+
+
 @pytest.mark.parametrize(
     "origin",
     ["https://evil.example", "http://127.0.0.1:1", "null", "http://127.0.0.1.evil.example", None],
@@ -185,6 +193,7 @@ async def test_one_socket_follows_two_topics(live):
         ("[" * 10_000, 4400),
         (b"\x00", 4400),
         (json.dumps({"type": "ping", "t": "x" * 20_000}), 4429),
+        (json.dumps({"type": "ping", "t": "x" * 200}), 4429),
     ],
 )
 async def test_a_frame_that_is_not_in_the_protocol_closes_the_socket(live, viewer, said, code):

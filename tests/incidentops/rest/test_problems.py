@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from django.urls import include, path
 from rest_framework.request import Request
@@ -64,6 +65,17 @@ def test_every_refusal_of_the_api_is_a_problem(api):
     assert is_problem(api.post("/api/v1/tokens/", "x", "text/csv"), 415)
     assert is_problem(api.post("/api/v1/tokens/", "{", "application/json"), 400)
     assert is_problem(api.post("/api/v1/tokens/", "[]", "application/json"), 400)
+
+
+def test_a_body_nested_too_deeply_is_a_bad_request(api):
+    assert is_problem(api.post("/api/v1/tokens/", "[" * 100_000, "application/json"), 400)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "once"}])
+def test_a_body_over_the_limit_is_too_large(api, headers):
+    body = " " * (settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
+    answer = api.post("/api/v1/tokens/", body, "application/json", headers=headers)
+    assert is_problem(answer, 413)
 
 
 def test_invalid_fields_are_named(api):
