@@ -23,7 +23,7 @@ from awsai.ports import CallFailed, Document, Line, Served, Trouble
 from awsai.providers.local import PROVIDER, LocalProvider
 from incidentops.incidents.models import Attachment
 from tests.agents.specialists.case_building import NOW, a_bad_deploy, a_case, alerts_alone
-from tests.agents.specialists.hostility import INJECTIONS, KEY, Obedient
+from tests.agents.specialists.hostility import INJECTIONS, KEY
 from tests.agents.specialists.test_writing import cited, ids_of, put_into_words
 from tests.awsai.health.emulated import forget_breakers
 from tests.factories import make_incident, make_token
@@ -120,15 +120,6 @@ def listener(settings) -> Iterator[Listener]:
     with Emulator(provider) as running:
         settings.AWS_EMULATOR_URL = running.url
         yield provider
-    forget_breakers()
-
-
-@pytest.fixture
-def obedient(settings) -> Iterator[Emulator]:
-    settings.AWSAI_PROVIDER, settings.AWS_REGION = "emulator", "us-east-1"
-    with Emulator(Obedient()) as running:
-        settings.AWS_EMULATOR_URL = running.url
-        yield running
     forget_breakers()
 
 
