@@ -92,13 +92,12 @@ def measure(url: str) -> dict[str, Any]:
 
     def question() -> Question:
         """Another one each time: nothing is gained by remembering the last."""
-        nth = next(number)
-        words = " ".join(f"request{nth + i} failed" for i in range(nth % 10))
+        text = f"Checkout fails since 14:05: {next(number)} requests in vain."
         return Question(
             task="bench",
             instruction="Say what happened.",
-            passages=(Passage(id="c1", text=f"Checkout fails since 14:05. {words}"),),
-            max_tokens=300,
+            passages=(Passage(id="c1", text=text),),
+            max_tokens=100,
         )
 
     def bare() -> None:
