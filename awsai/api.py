@@ -16,7 +16,7 @@ from django.utils.timezone import now
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics, serializers, status
 from rest_framework.exceptions import APIException, NotFound, ValidationError
-from rest_framework.parsers import BaseParser, JSONParser, MultiPartParser
+from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -40,6 +40,7 @@ from awsai.models.prices import PriceStatus
 from awsai.ports import CallFailed, Trouble
 from incidentops.access.permissions import permissions_of, reading
 from incidentops.rest.pagination import NewestFirst
+from incidentops.rest.parsers import JSONParser
 from incidentops.rest.uploads import MOST_BYTES, BoundedUploads, TooLarge
 
 
