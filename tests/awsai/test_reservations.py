@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Barrier
 
 import pytest
-from django.db import IntegrityError, connections
+from django.db import IntegrityError
 from django.utils.timezone import now
 
 from awsai import budgets, ledger
@@ -20,6 +19,7 @@ from awsai.models.budgets import BudgetScope
 from awsai.ports import Usage
 from awsai.purpose import serving
 from incidentops.access import chain
+from tests.threads import together
 
 pytestmark = pytest.mark.django_db
 NOVA = "amazon.nova-lite-v1:0"
@@ -139,20 +139,6 @@ def test_a_call_under_way_is_left_alone():
 
 
 # --- Written together --------------------------------------------------------------------------
-
-
-def together(number: int, work) -> list:
-    barrier = Barrier(number)
-
-    def run(index: int):
-        try:
-            barrier.wait()
-            return work(index)
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(number) as pool:
-        return list(pool.map(run, range(number)))
 
 
 @pytest.mark.django_db(transaction=True)

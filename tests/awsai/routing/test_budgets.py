@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from itertools import count
-from threading import Barrier
-from typing import TypeVar
 
 import pytest
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,10 +14,10 @@ from awsai.models import Budget, BudgetUse
 from awsai.models.budgets import BudgetScope
 from awsai.router import Level
 from incidentops.access.models import AuditEntry
+from tests.threads import together
 
 pytestmark = pytest.mark.django_db
 DAY = date(2026, 11, 23)
-T = TypeVar("T")
 
 
 def limit(**nano_usd: int) -> None:
@@ -209,21 +205,6 @@ def test_without_an_allowance_critical_severity_has_the_same_limits():
 
 
 # --- At the same time --------------------------------------------------------------------------
-
-
-def together(number: int, work: Callable[[int], T]) -> list[T]:
-    """Run `work` in threads that start at once, each with a connection of its own."""
-    barrier = Barrier(number)
-
-    def run(index: int) -> T:
-        try:
-            barrier.wait()
-            return work(index)
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(number) as pool:
-        return list(pool.map(run, range(number)))
 
 
 @pytest.mark.django_db(transaction=True)
