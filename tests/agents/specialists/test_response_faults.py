@@ -5,7 +5,6 @@ The emulator's own log is the other count: it knows nothing of the ledger, and t
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from awsai.providers.local import PROVIDER, LocalProvider
 from awsai.providers.local.writer import EvidenceWriter
 from incidentops.incidents.models import TimelineEntry
 from incidentops.notifications.models import Notification
+from tests.agents.kill.servers import wait_for
 from tests.agents.specialists.storefront import report, respond, stock
 from tests.awsai.aws.impatience import be_impatient
 from tests.awsai.health.emulated import forget_breakers
@@ -174,7 +174,11 @@ def is_struck(entry: Entry) -> bool:
 def assert_truthful(emulator: Emulator, plight: Plight) -> list[AwsCall]:
     """Each call in the emulator's log has one row that tells it as it was; the rows of calls."""
     rows = list(AwsCall.objects.exclude(provider="local").order_by("sequence"))
-    wait_until(lambda: len(emulator.log.entries()) == sum(len(row.attempts) for row in rows))
+    wait_for(
+        lambda: len(emulator.log.entries()) == sum(len(row.attempts) for row in rows),
+        within=10,
+        what="the emulator's log has every attempt",
+    )
     logged: dict[str, list[Entry]] = defaultdict(list)
     for entry in emulator.log.entries():
         assert not entry.problem
@@ -203,13 +207,6 @@ def assert_truthful(emulator: Emulator, plight: Plight) -> list[AwsCall]:
     assert not AwsCallIntent.objects.filter(is_settled=False).exists()
     call_command("verify_ledger", verbosity=0)
     return rows
-
-
-def wait_until(is_so: Any) -> None:
-    give_up_at = time.monotonic() + 10
-    while not is_so() and time.monotonic() < give_up_at:
-        time.sleep(0.02)
-    assert is_so()
 
 
 def assert_completed(response: Response) -> dict[str, Any]:
