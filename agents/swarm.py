@@ -74,7 +74,7 @@ class NotDead(Exception):
 def begin(number: int, *, opening: int = 0) -> Response | None:
     """Open the response to an incident, or give the one that was opened before.
 
-    `opening` is the incident's reopen count that is being answered. None when the incident has
+    `opening` is the incident's version at the reopening that is answered. None when the incident has
     been merged into another one meanwhile.
     """
     with transaction.atomic():
