@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from django.db import OperationalError, connection, transaction
+from django.db.models import QuerySet
 from django.utils.timezone import now
 
 from incidentops.incidents import payloads, rates
@@ -148,16 +149,18 @@ def _take_in(arrival: _Arrival) -> Receipt:
         _wait_for_turn(arrival.lock)
         if arrival.key and (earlier := _by_key(arrival.source, arrival.key)):
             return _replay(earlier)
-        rows = _current_rows(arrival)
-        if earlier := _same_without_effect(arrival, rows):
+        # Before any row is locked: whoever holds rows and then waits for one that another delivery
+        # is adding, which waits for these rows, would wait for ever.
+        fresh = _insert(arrival, _unknown(arrival))
+        rows = _current_rows(arrival, besides=fresh)
+        if not fresh and (earlier := _same_without_effect(arrival, rows)):
             return _replay(earlier)
-        wanted = _wanted(arrival, rows)
-        fresh = _upsert(arrival, wanted)
+        wanted = _wanted(arrival, rows, besides=fresh)
+        fresh |= _upsert(arrival, wanted)
         known = [fingerprint for fingerprint in arrival.alerts if fingerprint in rows]
-        duplicates = sum(arrival.times[fingerprint] for fingerprint in known) + sum(
+        duplicates = sum(
             arrival.times[fingerprint] - (fingerprint in fresh)
-            for fingerprint in wanted
-            if fingerprint not in rows
+            for fingerprint in {*known, *wanted, *fresh}
         )
         delivery = Delivery.objects.create(
             source=arrival.source,
@@ -174,7 +177,7 @@ def _take_in(arrival: _Arrival) -> Receipt:
         is_news = bool(fresh) or any(
             wanted[f].status != rows[f].status for f in known if f in wanted
         )
-        if wanted and (is_news or not arrival.is_over_rate):
+        if is_news or (wanted and not arrival.is_over_rate):
             outbox.publish(AlertsReceived(delivery=delivery.pk))
     return _receipt(delivery)
 
@@ -193,15 +196,31 @@ def _by_key(source: Source, key: str) -> Delivery | None:
     return Delivery.objects.filter(source=source, key=key).defer("body").first()
 
 
-def _current_rows(arrival: _Arrival) -> dict[str, Alert]:
-    """The open rows of the body's fingerprints, locked in their order."""
+def _open_rows(arrival: _Arrival) -> QuerySet[Alert]:
+    return Alert.objects.filter(
+        source=arrival.source, fingerprint__in=list(arrival.alerts), is_current=True
+    )
+
+
+def _unknown(arrival: _Arrival) -> dict[str, AlertIn]:
+    """The firing alerts that have no open row yet."""
+    known = set(_open_rows(arrival).values_list("fingerprint", flat=True))
+    return {
+        fingerprint: alert
+        for fingerprint, alert in arrival.alerts.items()
+        if alert.status == "firing" and fingerprint not in known
+    }
+
+
+def _current_rows(arrival: _Arrival, *, besides: Container[str]) -> dict[str, Alert]:
+    """The open rows of the body's other fingerprints, locked in their order."""
     rows = (
-        Alert.objects.select_for_update()
-        .filter(source=arrival.source, fingerprint__in=list(arrival.alerts), is_current=True)
+        _open_rows(arrival)
+        .select_for_update()
         .only("fingerprint", "status", "state_changed_at", "starts_at", "ends_at")
         .order_by("fingerprint")
     )
-    return {row.fingerprint: row for row in rows}
+    return {row.fingerprint: row for row in rows if row.fingerprint not in besides}
 
 
 def _same_without_effect(arrival: _Arrival, rows: Mapping[str, Alert]) -> Delivery | None:
@@ -229,14 +248,18 @@ def _same_without_effect(arrival: _Arrival, rows: Mapping[str, Alert]) -> Delive
     return earlier
 
 
-def _wanted(arrival: _Arrival, rows: Mapping[str, Alert]) -> dict[str, AlertIn]:
-    """The alerts to write, as they are to stand. The recovery of what is not open is not one.
+def _wanted(
+    arrival: _Arrival, rows: Mapping[str, Alert], *, besides: Container[str]
+) -> dict[str, AlertIn]:
+    """The other alerts to write, as they are to stand. The recovery of what is not open is not one.
 
     A sender that tells the beginning once and not again has not taken it back.
     """
     tells_episodes = arrival.source.kind in TELLS_EPISODES
     wanted = {}
     for fingerprint, alert in arrival.alerts.items():
+        if fingerprint in besides:
+            continue
         row = rows.get(fingerprint)
         if row is None:
             if alert.status == "firing":
@@ -307,9 +330,13 @@ _REPLACED = (
     "last_received_at",
 )
 _ROW = f"({', '.join(['%s'] * len(_COLUMNS))})"
-_UPSERT = (
+_INSERT = (
     f"INSERT INTO incidents_alert ({', '.join(_COLUMNS)}) VALUES {{rows}}"  # noqa: S608 - columns above, values bound
-    " ON CONFLICT (source_id, fingerprint) WHERE is_current DO UPDATE SET "
+    " ON CONFLICT (source_id, fingerprint) WHERE is_current "
+)
+_ADD = f"{_INSERT} DO NOTHING RETURNING fingerprint, count"
+_UPSERT = (
+    f"{_INSERT} DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in _REPLACED)
     + ", count = incidents_alert.count + excluded.count"
     ", state_changed_at = CASE WHEN incidents_alert.status = excluded.status"
@@ -318,8 +345,22 @@ _UPSERT = (
 )
 
 
-def _upsert(arrival: _Arrival, wanted: Mapping[str, AlertIn]) -> set[str]:
+def _insert(arrival: _Arrival, alerts: Mapping[str, AlertIn]) -> set[str]:
+    """Add the alerts, but for those that another delivery has added meanwhile; those that are new."""
+    return {fingerprint for fingerprint, _ in _write(_ADD, arrival, alerts)}
+
+
+def _upsert(arrival: _Arrival, alerts: Mapping[str, AlertIn]) -> set[str]:
     """Write the alerts; the fingerprints that are new."""
+    # An open row had been counted before, so only a new one has exactly this count.
+    written = _write(_UPSERT, arrival, alerts)
+    return {fingerprint for fingerprint, count in written if count == arrival.times[fingerprint]}
+
+
+def _write(
+    statement: str, arrival: _Arrival, alerts: Mapping[str, AlertIn]
+) -> Iterator[tuple[str, int]]:
+    """Run the statement over the alerts; the fingerprint and count of each row it wrote."""
     at = _database_time(arrival.at)
     rows = [
         (
@@ -342,19 +383,16 @@ def _upsert(arrival: _Arrival, wanted: Mapping[str, AlertIn]) -> set[str]:
             arrival.times[fingerprint],
             "{}",
         )
-        for fingerprint, alert in wanted.items()
+        for fingerprint, alert in alerts.items()
     ]
-    fresh = set()
     with connection.cursor() as cursor:
         for start in range(0, len(rows), _ROWS_PER_STATEMENT):
             some = rows[start : start + _ROWS_PER_STATEMENT]
             cursor.execute(
-                _UPSERT.format(rows=", ".join([_ROW] * len(some))),
+                statement.format(rows=", ".join([_ROW] * len(some))),
                 [value for row in some for value in row],
             )
-            # An open row had been counted before, so only a new one has exactly this count.
-            fresh |= {name for name, count in cursor.fetchall() if count == arrival.times[name]}
-    return fresh
+            yield from cursor.fetchall()
 
 
 def _database_time(at: datetime | None) -> Any:

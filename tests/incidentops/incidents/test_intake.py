@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import OperationalError, connection
+from django.db.models import Sum
 from django.utils.timezone import now
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from incidentops.incidents.intake import Receipt
 from incidentops.incidents.models import Alert, Delivery, Source
 from incidentops.realtime.models import OutboxEvent
 from tests.factories import make_source
+from tests.threads import together
 
 pytestmark = pytest.mark.django_db
 SAMPLES = Path(__file__).parents[2] / "data/intake"
@@ -175,30 +177,11 @@ def test_the_same_key_is_the_same_delivery_whatever_the_body(kind: str) -> None:
     assert not intake.receive(make_source(kind), raw, key="k1").replayed
 
 
-def _at_once(number: int, work: Any) -> list[Receipt]:
-    receipts: list[Receipt] = []
-    start = threading.Barrier(number)
-
-    def run(index: int) -> None:
-        start.wait()
-        try:
-            receipts.append(work(index))
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=(index,)) for index in range(number)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return receipts
-
-
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("key", ["", "k"])
 def test_of_equal_deliveries_at_once_one_has_an_effect(key: str) -> None:
     source = make_source()
-    receipts = _at_once(8, lambda _: intake.receive(source, body(firing()), key=key))
+    receipts = together(8, lambda _: intake.receive(source, body(firing()), key=key))
     assert len(receipts) == 8
     assert Counter(receipt.replayed for receipt in receipts) == {False: 1, True: 7}
     assert len({receipt.delivery for receipt in receipts}) == 1
@@ -214,9 +197,35 @@ def test_no_alert_is_lost_or_doubled_when_deliveries_overlap() -> None:
         some = names[index * 3 :] + names[: index * 3]
         return intake.receive(source, body(*map(firing, some), groupKey=str(index)))
 
-    receipts = _at_once(8, deliver)
+    receipts = together(8, deliver)
     assert sum(receipt.accepted - receipt.duplicates for receipt in receipts) == 30
     assert set(Alert.objects.values_list("count", flat=True)) == {8}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="one writer at a time")
+def test_overlapping_deliveries_of_new_alerts_never_wait_for_each_other_in_a_circle() -> None:
+    """The database would find out after a second, and for so long all of them would stand still."""
+    source = make_source()
+    circles: list[Exception] = []
+
+    def note(execute: Any, *arguments: Any) -> Any:
+        try:
+            return execute(*arguments)
+        except OperationalError as error:
+            circles.append(error)
+            raise
+
+    def deliver(index: int) -> None:
+        chosen = Random(index)
+        with connection.execute_wrapper(note):
+            for number in range(30):
+                some = chosen.sample(range(number * 20, number * 20 + 200), 50)
+                intake.receive(source, body(*[firing(f"A{i}") for i in some], groupKey=str(index)))
+
+    together(6, deliver)
+    assert not circles
+    assert Alert.objects.aggregate(total=Sum("count")) == {"total": 6 * 30 * 50}
 
 
 # --- Order
