@@ -12,7 +12,9 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections import Counter, deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -25,12 +27,15 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from awsai.ports import Trouble
+from incidentops.realtime import background
 
 logger = logging.getLogger(__name__)
 
 # How long a call may wait for Redis, and how long not to ask a Redis that failed.
 TIMEOUT = timedelta(milliseconds=250)
 BLIND = timedelta(seconds=2)
+# How long a process goes by what it last heard of a breaker that was closed.
+LATELY = timedelta(milliseconds=200)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +100,12 @@ class Condition:
 
 
 # KEYS: the set of all names, then of each breaker its hash, its calls and its failures (sorted sets
-# by time). ARGV: the verb, the breaker's name for that set, the rules. A half-open breaker is one
-# whose `until` has passed and was not cleared.
+# by time). ARGV: the verb, the breaker's name for that set, how many calls went so, the rules. A
+# half-open breaker is one whose `until` has passed and was not cleared.
 _SCRIPT = """
-local verb, name = ARGV[1], ARGV[2]
+local verb, name, times = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local rule = {}
-for i = 3, #ARGV do rule[i - 2] = tonumber(ARGV[i]) end
+for i = 4, #ARGV do rule[i - 3] = tonumber(ARGV[i]) end
 local window, min_failures, percent, open_ms, min_denied, denied_ms, probe_ms, pause_ms, max_pause_ms =
   unpack(rule)
 local clock = redis.call('TIME')
@@ -127,9 +132,11 @@ local function apply(breaker, calls, failures)
   end
 
   local function count(is_failure)
-    local n = redis.call('HINCRBY', breaker, 'n', 1)
-    redis.call('ZADD', calls, now, n)
-    if is_failure then redis.call('ZADD', failures, now, n) end
+    local last = redis.call('HINCRBY', breaker, 'n', times)
+    for n = last - times + 1, last do
+      redis.call('ZADD', calls, now, n)
+      if is_failure then redis.call('ZADD', failures, now, n) end
+    end
     for _, key in ipairs({calls, failures}) do
       redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
       redis.call('PEXPIRE', key, window)
@@ -204,10 +211,26 @@ _VERBS = {
 
 
 class Breakers:
-    """The breakers of all targets, as every process sees them."""
+    """The breakers of all targets, as every process sees them.
 
-    def __init__(self, client: redis.Redis, *, prefix: str, rules: Rules | None = None) -> None:
+    A target that was closed is not asked about again for `lately`, unless a call to it fails
+    meanwhile, and for so long its successes are gathered and told behind the callers' backs.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        prefix: str,
+        rules: Rules | None = None,
+        lately: timedelta = timedelta(0),
+    ) -> None:
         self._client = client
+        self._lately = lately.total_seconds()
+        self._closed_until: dict[Target, float] = {}
+        # Appended to and taken from by many threads, without a lock that a fork could copy.
+        self._succeeded: deque[Target] = deque()
+        self._teller = background.Worker("breakers", self._tell, rest=LATELY.total_seconds())
         self._prefix = f"{prefix}:breaker"
         self._names = f"{prefix}:breakers"
         self._rules = astuple(rules or Rules())
@@ -218,11 +241,35 @@ class Breakers:
 
         At half-open whoever asks first is the probe, and must `report`.
         """
-        return self._run("admit", [target])[target]
+        if self._was_closed_lately(target):
+            return Condition(target=target)
+        condition = self._run("admit", [target])[target]
+        if condition.state is State.CLOSED:
+            self._closed_until[target] = time.monotonic() + self._lately
+        return condition
 
     def report(self, target: Target, trouble: Trouble | None) -> Condition:
         """Tell how a call ended; None is success."""
+        if trouble is None and self._was_closed_lately(target):
+            self._succeeded.append(target)
+            self._teller.wake()
+            return Condition(target=target)
+        self._closed_until.pop(target, None)
+        # A failure must be weighed against all that went well before it.
+        self._tell()
         return self._run(_VERBS[trouble], [target])[target]
+
+    def _was_closed_lately(self, target: Target) -> bool:
+        return self._closed_until.get(target, 0.0) > time.monotonic()
+
+    def _tell(self) -> None:
+        gathered: Counter[Target] = Counter()
+        while self._succeeded:
+            # Whoever else takes them tells of them.
+            with suppress(IndexError):
+                gathered[self._succeeded.popleft()] += 1
+        for target, times in gathered.items():
+            self._run("ok", [target], times=times)
 
     def look(self, targets: Iterable[Target]) -> dict[Target, Condition]:
         """The conditions, without taking anybody's place."""
@@ -235,7 +282,7 @@ class Breakers:
             self.look(sorted((Target(**json.loads(name)) for name in names), key=str)).values()
         )
 
-    def _run(self, verb: str, targets: list[Target]) -> dict[Target, Condition]:
+    def _run(self, verb: str, targets: list[Target], *, times: int = 1) -> dict[Target, Condition]:
         keys = [self._names]
         for target in targets:
             key = f"{self._prefix}:{target}"
@@ -243,7 +290,7 @@ class Breakers:
         name = json.dumps(vars(targets[0]), sort_keys=True) if targets else ""
         # EVAL, not EVALSHA: one round trip, so that the time-out bounds the whole wait.
         answer = self._ask(
-            lambda: self._client.eval(_SCRIPT, len(keys), *keys, verb, name, *self._rules)
+            lambda: self._client.eval(_SCRIPT, len(keys), *keys, verb, name, times, *self._rules)
         )
         if answer is None:
             return {
@@ -292,4 +339,5 @@ def patience(timeout: timedelta) -> dict[str, Any]:
 def breakers() -> Breakers:
     """Those of this installation."""
     client = redis.Redis.from_url(settings.REDIS_URL, **patience(TIMEOUT))
-    return Breakers(client, prefix=settings.REDIS_PREFIX)
+    lately = min(LATELY, settings.AWSAI_FRESH)
+    return Breakers(client, prefix=settings.REDIS_PREFIX, lately=lately)

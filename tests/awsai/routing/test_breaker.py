@@ -16,6 +16,7 @@ from awsai import breaker
 from awsai.breaker import Breakers, Condition, Rules, State, Target
 from awsai.ports import Trouble
 from incidentops.embedded import free_port
+from tests import live
 
 MODEL = Target(service="bedrock-claude", model="maker.model", region="us-east-1")
 OTHER = Target(service="bedrock-claude", model="maker.model", region="us-west-2")
@@ -268,3 +269,47 @@ def test_a_redis_that_does_not_answer_delays_a_call_by_its_time_out_once():
 def test_the_installation_has_its_breakers_in_its_redis():
     target = Target(service="a test", model=uuid.uuid4().hex)
     assert breaker.breakers().report(target, None).calls == 1
+
+
+# --- What was heard lately
+
+
+@pytest.fixture
+def hasty(prefix, clients, settings):
+    """Breakers that go by what they last heard for as long as a test takes."""
+    settings.RELAY_IN_BACKGROUND = True
+    client = redis.Redis.from_url(settings.REDIS_URL)
+    clients.append(client)
+    return Breakers(client, prefix=prefix, lately=timedelta(minutes=1))
+
+
+def test_successes_of_a_closed_target_are_told_in_the_end(make, hasty):
+    assert not hasty.admit(MODEL).is_open
+    report(hasty, None, 7)
+    live.wait_for(lambda: make().look([MODEL])[MODEL].calls == 7)
+
+
+def test_what_went_well_counts_before_the_failure_that_follows(make, hasty, settings):
+    settings.RELAY_IN_BACKGROUND = False
+    hasty.admit(MODEL)
+    report(hasty, None, 6)
+    assert make().look([MODEL])[MODEL].calls == 0
+    hasty.report(MODEL, Trouble.TIMEOUT)
+    condition = report(make(), Trouble.TIMEOUT, 4)
+    assert (condition.state, condition.calls, condition.failures) == (State.CLOSED, 11, 5)
+
+
+def test_a_failure_makes_it_ask_again(make, hasty):
+    hasty.admit(MODEL)
+    report(make(), Trouble.TIMEOUT, 5)
+    assert not hasty.admit(MODEL).is_open
+    hasty.report(MODEL, Trouble.TIMEOUT)
+    assert hasty.admit(MODEL).is_open
+
+
+def test_a_probe_is_told_of_at_once(make, hasty):
+    report(make(open_ms=1), Trouble.TIMEOUT, 5)
+    wait_for(make(), State.HALF_OPEN)
+    assert not hasty.admit(MODEL).is_open
+    assert hasty.report(MODEL, None).state == State.CLOSED
+    assert state(make()) == State.CLOSED
