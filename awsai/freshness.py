@@ -19,7 +19,8 @@ MOST_KEPT = 256
 def kept_fresh(read: Callable[P, T]) -> Callable[P, T]:
     """Read anew when what was read for the same arguments is older than `AWSAI_FRESH`.
 
-    Seconds old, it may say who is asked first; what must hold at every call is read at every call.
+    One thread does, and meanwhile the others go by what was read before. Seconds old, it may say who
+    is asked first; what must hold at every call is read at every call.
     """
     kept: dict[object, tuple[float, T]] = {}
 
@@ -32,6 +33,8 @@ def kept_fresh(read: Callable[P, T]) -> Callable[P, T]:
         if len(kept) >= MOST_KEPT:
             kept.clear()
         read_at = monotonic()
+        if found:
+            kept[key] = read_at, found[1]
         value = read(*args, **kwargs)
         kept[key] = read_at, value
         return value
