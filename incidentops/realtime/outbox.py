@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Max
 from django.db.models.functions import Now
 from django.utils.timezone import now
@@ -112,14 +112,15 @@ def place() -> tuple[list[OutboxEvent], list[Placed]]:
         unheard = [row for row in rows if events.is_unheard(row.type)]
         for row in unheard:
             row.handled_at = row.at
-        heard = [row.pk for row in rows if row.handled_at is None]
-        OutboxEvent.objects.filter(pk__in=[row.pk for row in unheard]).update(
-            positioned_at=Now(), attempts=1, handled_at=Now()
-        )
-        OutboxEvent.objects.filter(pk__in=heard).update(
-            positioned_at=Now(), attempts=1, due_at=Now() + FIRST_REDELIVERY
-        )
+        _mark(unheard, handled_at=Now())
+        _mark([row for row in rows if row.handled_at is None], due_at=Now() + FIRST_REDELIVERY)
     return rows, placed
+
+
+def _mark(rows: list[OutboxEvent], **changes: Any) -> None:
+    if rows:
+        placed = OutboxEvent.objects.filter(pk__in=[row.pk for row in rows])
+        placed.update(positioned_at=Now(), attempts=1, **changes)
 
 
 def show(placed: Iterable[Placed]) -> None:
@@ -163,6 +164,12 @@ def back_off(attempts: int) -> timedelta:
 
 
 def _take_turn() -> None:
+    """Let no other process place or claim events until the transaction ends.
+
+    SQLite needs nothing for that: its transactions begin by taking the one write lock.
+    """
+    if not connection.features.has_select_for_update:
+        return
     if RelayTurn.objects.select_for_update().filter(pk=1).first() is None:
         RelayTurn.objects.get_or_create(pk=1)
         RelayTurn.objects.select_for_update().get(pk=1)
