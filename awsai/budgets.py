@@ -16,6 +16,7 @@ from datetime import date, datetime
 from django.db import connection, transaction
 from django.utils.timezone import now
 
+from awsai.freshness import kept_fresh
 from awsai.models import Budget
 from awsai.models.budgets import BudgetScope
 from awsai.router import Level
@@ -117,6 +118,9 @@ def limits() -> dict[str, int]:
         return dict(cursor.fetchall())
 
 
+_limits_lately = kept_fresh(limits)
+
+
 # --- Around a call -----------------------------------------------------------------------------
 
 
@@ -159,9 +163,10 @@ def settle(settled: Iterable[tuple[Reservation, int | None]]) -> None:
 def level(*, day: date, incident: int | None = None, run: str = "", severity: str = "") -> Level:
     """What may be asked, by the limit that is used up the most.
 
-    Over the limits, critical severity has the level of its own allowance.
+    Over the limits, critical severity has the level of its own allowance. A limit that was set a
+    moment ago may not count yet, but `reserve` knows it.
     """
-    caps = limits()
+    caps = _limits_lately()
     if not caps:
         return Level.NORMAL
     ordinary, allowance = ordinary_uses(day, incident, run), allowance_uses(day)
