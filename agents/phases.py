@@ -158,7 +158,7 @@ def _consense(claim: Claim, heartbeat: Heartbeat) -> Outcome:
     """Candidates, opinions, ballots, and round after round while there is something new to say."""
     case = cases.load(claim.response)
     plan = _ask(claim, Agent.RESOLUTION, case, _investigation(Agent.RESOLUTION))
-    candidates = voting.candidates_of(claim.response) or _freeze(claim, case)
+    candidates = voting.candidates_of(claim.response) or freeze(claim, case)
     proposals = voting.proposals_of(candidates)
     round_ = max(claim.response.ballots.values_list("round", flat=True), default=1)
     while True:
@@ -189,7 +189,8 @@ def _consense(claim: Claim, heartbeat: Heartbeat) -> Outcome:
     return Outcome(summary=verdict.reason, reports=reports, verdict=verdict)
 
 
-def _freeze(claim: Claim, case: Case) -> list[Candidate]:
+def freeze(claim: Claim, case: Case) -> list[Candidate]:
+    """Have the candidates proposed and fix them, with what each would lead to."""
     try:
         proposals = tuple(roster.resolution().propose(case))
     except Exception as error:
@@ -225,32 +226,44 @@ def _collect(
     stored = voting.ballots_of(claim.response, asked.round)
     errors: dict[Agent, str] = {}
     for agent in Agent:
-        if agent in stored:
-            continue
-        try:
-            opinion = roster.specialist(agent).assess(case, proposals)
-            ballot = voting.signed(asked, agent, opinion, seen=seen)
-        except Exception as error:
-            # An agent that cannot judge abstains; the quorum decides whether that is too many.
-            log.exception("%s abstains in %s", agent, claim.phase_run)
-            errors[agent] = _brief(error)
-            continue
-        with transaction.atomic():
-            # Before its phase, as all do: the ballot's foreign key will lock it anyway.
-            locked(claim.response.pk)
-            # Only the holder of the fence may cast: a worker that lost its lease would make an
-            # honest agent look like an equivocator.
-            renew(claim)
-            try:
-                voting.cast(claim.response, asked, ballot, members)
-            except voting.Refused as refusal:
-                errors[agent] = f"The ballot was refused: {refusal}"
-                continue
-            run_ = claim.runs[agent]
-            run_.state = AgentState.PROCESSING
-            run_.save(update_fields=["state"])
-            streams.agents_changed(claim.response, [run_])
+        if agent not in stored:
+            error = vote(claim, agent, case, asked, members, proposals, seen)
+            errors |= {agent: error} if error else {}
     return errors
+
+
+def vote(
+    claim: Claim,
+    agent: Agent,
+    case: Case,
+    asked: consensus.Question,
+    members: consensus.Electorate,
+    proposals: tuple[Proposal, ...],
+    seen: str,
+) -> str:
+    """Have one agent judge the proposals and cast its ballot; why it could not, "" when it could."""
+    try:
+        opinion = roster.specialist(agent).assess(case, proposals)
+        ballot = voting.signed(asked, agent, opinion, seen=seen)
+    except Exception as error:
+        # An agent that cannot judge abstains; the quorum decides whether that is too many.
+        log.exception("%s abstains in %s", agent, claim.phase_run)
+        return _brief(error)
+    with transaction.atomic():
+        # Before its phase, as all do: the ballot's foreign key will lock it anyway.
+        locked(claim.response.pk)
+        # Only the holder of the fence may cast: a worker that lost its lease would make an honest
+        # agent look like an equivocator.
+        renew(claim)
+        try:
+            voting.cast(claim.response, asked, ballot, members)
+        except voting.Refused as refusal:
+            return f"The ballot was refused: {refusal}"
+        run_ = claim.runs[agent]
+        run_.state = AgentState.PROCESSING
+        run_.save(update_fields=["state"])
+        streams.agents_changed(claim.response, [run_])
+    return ""
 
 
 def _brief(error: Exception) -> str:

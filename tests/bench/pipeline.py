@@ -2,7 +2,7 @@
 
 `python -m tests.bench.pipeline` prints the figures as JSON. Both sides run on the same private
 workers, database and broker, in turns, with specialists that do nothing; so the difference is what
-leads the phases: claims and wake-ups, or chains, a chord and a result backend. What publishing costs
+leads the agents: claims and wake-ups, or chains, chords and a result backend. What publishing costs
 is measured by `tests.bench.publishing`, on the same broker.
 """
 
@@ -54,8 +54,11 @@ def main() -> None:
         found = {name: measure(directory / name, name) for name in databases}
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    ours = {name: round(statistics.median(one["ours"]), 2) for name, one in found.items()}
-    chord = {name: round(statistics.median(one["chord"]), 2) for name, one in found.items()}
+
+    def phase_ms(way: str) -> dict[str, float]:
+        return {name: round(statistics.median(one[way]), 2) for name, one in found.items()}
+
+    ours, chord, by_phase = phase_ms("ours"), phase_ms("chord"), phase_ms("chord_by_phase")
     publishing = found["sqlite"]["publishing"]
     figures = {
         "name": "pipeline",
@@ -67,10 +70,14 @@ def main() -> None:
         },
         "baseline": {
             "chord_phase_ms": chord,
+            "chord_by_phase_phase_ms": by_phase,
             "async_to_sync_group_send_us": publishing["async_to_sync_us"],
         },
         "ratio": {
             "phase_to_chord": {name: round(ours[name] / chord[name], 3) for name in ours},
+            "phase_to_chord_by_phase": {
+                name: round(ours[name] / by_phase[name], 3) for name in ours
+            },
             "async_to_sync_to_publish": publishing["ratio"],
             "async_to_sync_to_publish_one_at_a_time": publishing["single_ratio"],
         },
