@@ -149,8 +149,6 @@ def _take_in(arrival: _Arrival) -> Receipt:
         _wait_for_turn(arrival.lock)
         if arrival.key and (earlier := _by_key(arrival.source, arrival.key)):
             return _replay(earlier)
-        # Before any row is locked: whoever holds rows and then waits for one that another delivery
-        # is adding, which waits for these rows, would wait for ever.
         fresh = _insert(arrival, _unknown(arrival))
         rows = _current_rows(arrival, besides=fresh)
         if not fresh and (earlier := _same_without_effect(arrival, rows)):
@@ -203,7 +201,13 @@ def _open_rows(arrival: _Arrival) -> QuerySet[Alert]:
 
 
 def _unknown(arrival: _Arrival) -> dict[str, AlertIn]:
-    """The firing alerts that have no open row yet."""
+    """The firing alerts that have no open row yet, to be added before any row is locked.
+
+    Whoever held rows and then waited for one that another delivery is adding, which waits for these
+    rows, would wait for ever. Where only one writes at a time there is nothing to wait for.
+    """
+    if not connection.features.has_select_for_update:
+        return {}
     known = set(_open_rows(arrival).values_list("fingerprint", flat=True))
     return {
         fingerprint: alert
