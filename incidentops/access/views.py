@@ -73,8 +73,9 @@ def sign_in_by_link(request: HttpRequest, secret: str) -> HttpResponse:
     is_open = request.method != "POST" and signin.is_open(secret)
     page = render(request, "registration/signin.html", {"is_open": is_open})
     page.status_code = HTTPStatus.OK if is_open else HTTPStatus.GONE
-    # The address of this page is a secret: no page that follows may learn it.
-    page["Referrer-Policy"] = "no-referrer"
+    # The address of this page is a secret: no page that follows may learn it. Told nothing at all,
+    # browsers would hide the origin of the form as well, and it would be refused.
+    page["Referrer-Policy"] = "strict-origin"
     return page
 
 

@@ -15,4 +15,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="home",
     ),
     path("ops", pages.ops, name="ops"),
+    *(
+        path(
+            f"{page}/",
+            public("Leads to the page, which asks for what it needs.")(
+                RedirectView.as_view(url=f"/{page}", query_string=True)
+            ),
+            name=f"{page}-with-slash",
+        )
+        for page in ("ops", "transparency", "demo")
+    ),
 ]

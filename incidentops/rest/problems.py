@@ -38,7 +38,7 @@ def problem(
 
 def wants_problem(request: HttpRequest) -> bool:
     """Is the caller a program? The API always answers one; elsewhere it says so itself."""
-    if request.path.startswith("/api/"):
+    if request.path.startswith("/api/") and not request.path.startswith("/api/docs/"):
         return True
     accepts = request.headers.get("Accept", "")
     return "json" in accepts and "text/html" not in accepts

@@ -502,6 +502,21 @@ def axe(page: Page) -> list[dict[str, object]]:
     ]
 
 
+def test_a_link_signs_in_once(browser: Browser, live: LiveInstance) -> None:
+    link = live.manage("signin_link")
+    first, second = browser.new_context(), browser.new_context()
+    page = first.new_page()
+    page.goto(link)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(f"{live.url}/ops")
+    assert page.evaluate("document.referrer") in ("", f"{live.url}/")
+    late = second.new_page()
+    late.goto(link)
+    expect(late.get_by_role("button", name="Sign in")).to_have_count(0)
+    first.close()
+    second.close()
+
+
 def test_the_sign_in_page_opens_no_socket(browser: Browser, live: LiveInstance) -> None:
     context = browser.new_context()
     page = context.new_page()

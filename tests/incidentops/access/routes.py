@@ -13,6 +13,9 @@ ROUTES: dict[str, str] = {
     "logout": PUBLIC,
     "signin": PUBLIC,
     "home": PUBLIC,
+    "ops-with-slash": PUBLIC,
+    "transparency-with-slash": PUBLIC,
+    "demo-with-slash": PUBLIC,
     # Probes and machines
     "healthz": PUBLIC,
     "readyz": PUBLIC,

@@ -61,7 +61,7 @@ def test_looking_at_a_link_does_not_use_it_up(client):
     for _ in range(3):
         page = client.get(path)
         assert page.status_code == 200
-        assert page.headers["Referrer-Policy"] == "no-referrer"
+        assert page.headers["Referrer-Policy"] == "strict-origin"
         assert "no-store" in page.headers["Cache-Control"]
     assert not is_signed_in(client)
     answer = client.post(path)

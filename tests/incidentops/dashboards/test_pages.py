@@ -204,3 +204,13 @@ def test_error_pages_keep_the_frame() -> None:
     answer = signed_in().get("/nowhere", headers={"Accept": "text/html"})
     assert answer.status_code == 404
     assert "There is nothing at this address." in answer.content.decode()
+
+
+@pytest.mark.parametrize("page", ["ops", "transparency", "demo"])
+def test_an_address_with_a_slash_leads_to_the_page(client: Client, page: str) -> None:
+    assert client.get(f"/{page}/?severity=high").headers["Location"] == f"/{page}?severity=high"
+
+
+def test_a_stranger_who_opens_the_api_docs_is_led_to_the_sign_in(client: Client) -> None:
+    answer = client.get("/api/docs/", headers={"accept": "text/html"})
+    assert answer.headers["Location"] == "/login/?next=/api/docs/"
