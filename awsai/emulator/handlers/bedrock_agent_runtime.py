@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from awsai import tokens
+from awsai import prompts, tokens
 from awsai.emulator import paging
 from awsai.emulator.account import Account, Call, Events, Handler, Output
 from awsai.emulator.catalogue import Guardrail
@@ -47,11 +47,13 @@ class Agents:
             raise invalid("inputText is required unless the session ends.")
         if "returnControlInvocationResults" in params.get("sessionState", {}):
             raise invalid("The agent here has no actions, so it waits for no results.")
+        text, facts = prompts.heard(params.get("inputText", ""))
         answer = self._account.provider.assistant().say(
-            params.get("inputText", ""),
+            text,
             session_id=params["sessionId"],
             # Without a memory an agent knows its session alone.
             memory_id=params.get("memoryId") or f"session:{params['sessionId']}"[:100],
+            facts=facts,
             ends_session=params.get("endSession", False),
         )
         usage = {
