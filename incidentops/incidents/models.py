@@ -413,3 +413,51 @@ class Attachment(Claimable):
     @property
     def url(self) -> str:
         return f"/api/v1/incidents/{self.incident_id}/attachments/{self.pk}/"
+
+
+class QuestionQuerySet(models.QuerySet["Question"]):
+    def unanswered(self) -> QuestionQuerySet:
+        """To be answered now: new, put off until now, or left by somebody who died over it."""
+        return self.filter(state=Question.State.WAITING, due_at__lte=Now())
+
+
+class Question(Claimable):
+    """What somebody asked about an incident, and what was answered.
+
+    The answer cites facts by ids in square brackets; `sources` tells what those stand for.
+    `provider` and `call` name who answered and the row of that in the ledger, `note` says what people
+    should know of how the answer came about.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        ANSWERED = "answered"
+        FAILED = "failed"
+
+    incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="questions")
+    text = models.CharField(max_length=2000)
+    asked_by = models.CharField(max_length=120)
+    asked_at = models.DateTimeField(default=now)
+    state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
+    answer = models.TextField(blank=True, default="")
+    sources = models.JSONField(default=list, blank=True)
+    note = models.TextField(blank=True, default="")
+    provider = models.CharField(max_length=16, blank=True, default="")
+    call = models.BigIntegerField(null=True, blank=True)
+    answered_at = models.DateTimeField(null=True, blank=True)
+
+    objects = QuestionQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["due_at"], condition=models.Q(state="waiting"), name="question_unanswered"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.text[:80]
+
+    @property
+    def url(self) -> str:
+        return f"/api/v1/incidents/{self.incident_id}/questions/{self.pk}/"
