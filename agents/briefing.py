@@ -10,6 +10,14 @@ from incidentops.incidents.briefing import Fact, page, register
 from incidentops.incidents.models import Incident
 
 MOST_CLAIMS = 8
+# The words by which people ask for what each agent says.
+_ANSWERS = {
+    Agent.DETECTION: "What is wrong",
+    Agent.DIAGNOSIS: "The likely cause",
+    Agent.PREDICTION: "Where it is heading if nobody acts",
+    Agent.RESOLUTION: "What could be done",
+    Agent.COMMUNICATION: "What people are to know",
+}
 
 
 @register
@@ -24,12 +32,12 @@ def found(incident: Incident) -> Iterator[Fact]:
     for run in latest.values():
         finding: dict[str, Any] = run.finding or {}
         claims = [str(claim["text"]) for claim in finding.get("claims", ())[:MOST_CLAIMS]]
-        sentences = dict.fromkeys(one for one in (str(finding.get("summary", "")), *claims) if one)
-        if sentences:
+        where = "" if run.agent == run.phase else f" in {run.phase}"
+        if summary := str(finding.get("summary", "")):
             yield Fact(
                 id=f"finding-{run.pk}",
-                text="\n".join(sentences),
-                source=f"finding of {run.agent} in {run.phase}",
+                text="\n".join([f"{_ANSWERS[Agent(run.agent)]}: {summary}", *claims]),
+                source=f"finding of {run.agent}{where}",
                 uri=page(incident, "findings"),
                 lasts=run.agent == Agent.DIAGNOSIS,
             )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.db import close_old_connections
 
 from awsai import budgets, gateway, knowledge
 from awsai.emulator.emulator import Emulator
@@ -43,7 +44,7 @@ def emulator(settings, listener) -> Iterator[Emulator]:
     settings.AWS_KNOWLEDGE_MODEL_ARN = (
         "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0"
     )
-    with Emulator(listener) as running:
+    with Emulator(listener, after_request=close_old_connections) as running:
         settings.AWS_EMULATOR_URL = running.url
         yield running
     forget_breakers()

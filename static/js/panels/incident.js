@@ -212,7 +212,7 @@ class IncidentQuestions extends Panel {
       </p>
       ${question.answer ? html`<p class="words answer">${question.answer}</p>` : nothing}
       ${question.sources.length
-        ? html`<ul class="small" aria-label="Sources">
+        ? html`<ul class="plain small" aria-label="Sources">
             ${question.sources.map((/** @type {any} */ source) => this.#source(source))}
           </ul>`
         : nothing}
