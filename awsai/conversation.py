@@ -30,7 +30,8 @@ from incidentops.incidents.similarity import Bm25
 MOST_FACTS = 90
 MOST_ATTACHED = 6
 LONGEST_FACT = 1200
-LONGEST_ANSWER = 20_000
+# The page has the last answers whole, and is sent anew with every change.
+LONGEST_ANSWER = 8000
 # Of what a session ends with: a local memory keeps no more of one turn.
 LONGEST_ENDING = 3500
 
@@ -70,13 +71,12 @@ def _answer(claimed: Question) -> None:
         facts=_as_passages(facts),
         on_note=notes.append,
     )
-    text = storable(answered.text).strip()[:LONGEST_ANSWER]
-    served = answered.served
+    text, served = storable(answered.text).strip(), answered.served
     if not text:
         raise CallFailed(Trouble.BROKEN, "The answer has no words.", service=served.service)
     questions.record_answer(
         claimed,
-        text=text,
+        text=text if len(text) <= LONGEST_ANSWER else f"{text[: LONGEST_ANSWER - 1]}…",
         sources=list(_sources(text, facts)),
         provider=served.provider,
         call=served.call,

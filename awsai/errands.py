@@ -59,7 +59,8 @@ class Errand(Generic[R]):
         return True
 
     def _fail(self, claimed: R, failed: CallFailed) -> None:
-        log.warning("%r failed in attempt %s: %s", claimed, claimed.attempts, failed)
+        what = type(claimed).__name__
+        log.warning("%s %s failed in attempt %s: %s", what, claimed.pk, claimed.attempts, failed)
         reason = storable(str(failed))
         if failed.may_pass and claimed.attempts < MOST_ATTEMPTS:
             self.put_off(claimed, reason, FIRST_WAIT * 2 ** (claimed.attempts - 1))

@@ -292,7 +292,8 @@ def retrieve(query: str, *, asker: Asker, limit: int = 5) -> Excerpts:
     beside that, if it is configured. Whoever gives no answer only leaves out its own part.
 
     Raises:
-        CallFailed: BLOCKED, the guard forbids the query; else not even our own knowledge answered.
+        CallFailed: BLOCKED, the guard forbids the knowledge base's being asked this; else not even
+            our own knowledge answered.
     """
     found = _served(
         asker,

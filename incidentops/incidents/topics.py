@@ -25,7 +25,7 @@ from incidentops.incidents.models import OPEN_STATUSES, Incident
 from incidentops.realtime.topics import Part, Topic, contribute, register
 
 BOARD_SIZE, BOARD_MEMORY = 500, timedelta(hours=24)
-ALERTS_SHOWN, ENTRIES_SHOWN, QUESTIONS_SHOWN = 100, 200, 20
+ALERTS_SHOWN, ENTRIES_SHOWN, QUESTIONS_SHOWN = 100, 200, 10
 EVENTS = (IncidentOpened, IncidentUpdated, IncidentResolved, AlertAttached)
 
 

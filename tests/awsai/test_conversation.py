@@ -259,7 +259,7 @@ ORDERS = (
 )
 
 
-def test_words_that_command_change_nothing(provider, listener, monkeypatch):
+def test_words_that_command_change_nothing(provider, listener):
     incident = make_checkout()
     lifecycle.comment(incident, by="mallory", text=ORDERS)
     row = answered(incident, f"What of checkout? {ORDERS}")
@@ -281,10 +281,22 @@ def test_an_assistant_that_obeys_everything_is_only_shown(emulator, listener, mo
     assert not incident.timeline.exclude(kind__startswith="question.").exists()
 
 
+def test_an_endless_answer_is_cut_and_says_so(emulator, listener, monkeypatch):
+    class Talker(Obedient):
+        words = "word " * 10_000
+
+    monkeypatch.setattr(listener, "assistant", Talker)
+    row = answered(make_checkout(), "What is wrong?")
+    assert len(row.answer) == conversation.LONGEST_ANSWER
+    assert row.answer.endswith("…")
+
+
 class Obedient:
+    words = OBEDIENT
+
     def say(self, text: str, **_: Any) -> Answer:
         return Answer(
-            text=OBEDIENT,
+            text=self.words,
             stop_reason="end_turn",
             served=Listener().assistant().forget(memory_id="xx"),
         )

@@ -88,8 +88,10 @@ def test_a_forbidden_fact_is_left_out_and_the_others_are_told(emulator, listener
 
 
 def test_words_cut_by_invisible_characters_are_masked_all_the_same(emulator, listener):
-    fact = Passage(id="f1", text=f"The key AKIA\u200b{KEY[4:]} was used by checkout.")
-    say("What of checkout?", facts=[fact])
+    cut = f"The key AKIA\u200b{KEY[4:]} was used by checkout."
+    for ask in ASKED.values():
+        ask(cut)
+    assert len(listener.heard) > len(ASKED)
     assert KEY not in " ".join(listener.heard).replace("\u200b", "")
 
 
