@@ -26,6 +26,7 @@ from awsai.models import (
     AwsCallIntent,
     Budget,
     CatalogueModel,
+    Conversation,
     Knowledge,
     KnowledgeKind,
     MemoryEntry,
@@ -445,3 +446,23 @@ class MemoryEntryAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  #
     list_display = ("memory_id", "session_id", "at", "summary")
     search_fields = ("=memory_id", "=session_id")
     ordering = ("-at",)
+
+
+@admin.register(Conversation)
+class ConversationAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Sessions about incidents, and whether their end was told."""
+
+    list_display = (
+        "session_id",
+        "incident",
+        "memory_id",
+        "state",
+        "reason",
+        "begun_at",
+        "ended_at",
+    )
+    list_filter = ("state",)
+    search_fields = ("=incident__number", "=memory_id")
+    date_hierarchy = "begun_at"
+    ordering = ("-pk",)
+    list_select_related = ("incident",)

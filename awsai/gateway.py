@@ -37,7 +37,9 @@ from awsai.ports import (
     CallFailed,
     CitedAnswer,
     Document,
+    Excerpt,
     Excerpts,
+    Passage,
     Provider,
     ProviderName,
     Question,
@@ -56,6 +58,7 @@ log = logging.getLogger(__name__)
 # Well below the time limit of a task, whatever the cascade tries.
 ANSWER_WITHIN_SECONDS = 120.0
 LOCAL: ProviderName = "local"
+Q_BUSINESS = "q-business"
 OVER_BUDGET = "OverBudget"
 LEFT_ALONE = "BreakerOpen"
 
@@ -283,33 +286,96 @@ class _Cascade:
 
 
 def retrieve(query: str, *, asker: Asker, limit: int = 5) -> Excerpts:
-    """What is known that bears on this: the knowledge base where there is one, else our own."""
-    return _served(
+    """What is known that bears on this, the best first, each under the name of who found it.
+
+    It is looked up in the knowledge base where there is one, else in our own; and in Q Business
+    beside that, if it is configured. Whoever gives no answer only leaves out its own part.
+
+    Raises:
+        CallFailed: BLOCKED, the guard forbids the knowledge base's being asked this; else not even
+            our own knowledge answered.
+    """
+    found = _served(
         asker,
         Target(service="bedrock-knowledge-bases"),
         "retrieve",
-        lambda who: who.retriever().retrieve(query, limit=limit),
+        lambda who, texts: who.retriever().retrieve(*texts, limit=limit),
+        texts=(query,),
+        guard=guarding.guard_excerpts,
         is_configured=bool(settings.AWS_KNOWLEDGE_BASE_ID),
     )
+    more = _of_q_business(query, asker=asker, limit=limit)
+    return _merged([found] if more is None else [found, more], limit=limit)
+
+
+def _of_q_business(query: str, *, asker: Asker, limit: int) -> Excerpts | None:
+    with asker.serving():
+        if not (settings.AWS_Q_APPLICATION_ID and settings.AWS_Q_RETRIEVER_ID):
+            return None
+        if not _may_leave(asker):
+            return None
+        try:
+            return _abroad(
+                Target(service=Q_BUSINESS),
+                lambda who, texts: who.retriever(Q_BUSINESS).retrieve(*texts, limit=limit),
+                guarding.guard_texts((query,)),
+                guarding.guard_excerpts,
+            )
+        except CallFailed as failed:
+            log.warning("Q Business found nothing, others may have: %s", failed)
+            return None
+
+
+def _merged(answers: Sequence[Excerpts], *, limit: int) -> Excerpts:
+    """The best of each service, then the second of each; a text that both have, once.
+
+    Scores of two services cannot be compared, so where there are two the place becomes the score.
+    """
+    by_place = sorted(
+        (
+            (place, replace(excerpt, served=answer.served))
+            for answer in answers
+            for place, excerpt in enumerate(answer.found)
+        ),
+        key=lambda pair: pair[0],
+    )
+    if len(answers) > 1:
+        by_place = [(place, replace(one, score=1.0 / (1 + place))) for place, one in by_place]
+    texts: dict[str, Excerpt] = {}
+    for _, excerpt in by_place:
+        texts.setdefault(excerpt.text, excerpt)
+    return replace(answers[0], found=tuple(texts.values())[:limit])
 
 
 def explain(query: str, *, asker: Asker, limit: int = 5) -> CitedAnswer:
-    """An answer from what is known, with its sources."""
+    """An answer from what is known, with its sources.
+
+    Raises:
+        CallFailed: BLOCKED, the guard forbids the query; else nobody answered.
+    """
     return _served(
         asker,
         Target(service="bedrock-knowledge-bases"),
         "explain",
-        lambda who: who.retriever().answer(query, limit=limit),
+        lambda who, texts: who.retriever().answer(*texts, limit=limit),
+        texts=(query,),
+        guard=guarding.guard_cited,
         is_configured=bool(settings.AWS_KNOWLEDGE_BASE_ID),
     )
 
 
 def sentiments(texts: Sequence[str], *, asker: Asker) -> Sentiments:
+    """How each of the texts sounds.
+
+    Raises:
+        CallFailed: BLOCKED, the guard forbids one of them; else nobody answered.
+    """
     return _served(
         asker,
         Target(service="comprehend"),
         "sentiments",
-        lambda who: who.text_analyst().sentiments(texts),
+        lambda who, texts: who.text_analyst().sentiments(texts),
+        texts=texts,
     )
 
 
@@ -333,17 +399,38 @@ def read_document(content: bytes, *, media_type: str, asker: Asker) -> Document:
             )
 
 
-def say(text: str, *, session_id: str, memory_id: str, asker: Asker, ends: bool = False) -> Answer:
-    """Talk to the assistant, which remembers under `memory_id` what was said in other sessions."""
-    return _served(
+def say(
+    text: str,
+    *,
+    session_id: str,
+    memory_id: str,
+    asker: Asker,
+    facts: Sequence[Passage] = (),
+    ends: bool = False,
+    on_note: Callable[[str], None] = lambda _: None,
+) -> Answer:
+    """Talk to the assistant, which remembers under `memory_id` what was said in other sessions.
+
+    What it is told is remembered, so it is guarded whoever answers. `on_note` is told in a sentence
+    why the local provider answers where another was configured.
+
+    Raises:
+        CallFailed: BLOCKED, the guard forbids the text or the answer; else nobody answered.
+    """
+    told, known = guarding.guard_texts((text,)), guarding.guard_facts(facts)
+    answer = _served(
         asker,
         Target(service="bedrock-agents"),
         "say",
-        lambda who: who.assistant().say(
-            text, session_id=session_id, memory_id=memory_id, ends_session=ends
+        lambda who, texts: who.assistant().say(
+            *texts, session_id=session_id, memory_id=memory_id, facts=known, ends_session=ends
         ),
+        texts=told,
+        guard=guarding.guard_answer,
         is_configured=bool(settings.AWS_AGENT_ID),
+        on_note=on_note,
     )
+    return guarding.guard_answer(answer) if answer.served.provider == LOCAL else answer
 
 
 def recall(*, memory_id: str, asker: Asker) -> Recollection:
@@ -351,7 +438,8 @@ def recall(*, memory_id: str, asker: Asker) -> Recollection:
         asker,
         Target(service="bedrock-agents"),
         "recall",
-        lambda who: who.assistant().recall(memory_id=memory_id),
+        lambda who, _: who.assistant().recall(memory_id=memory_id),
+        guard=guarding.guard_recollection,
         is_configured=bool(settings.AWS_AGENT_ID),
     )
 
@@ -373,18 +461,43 @@ def _served(
     asker: Asker,
     target: Target,
     operation: str,
-    call: Callable[[Provider], A],
+    call: Callable[[Provider, Sequence[str]], A],
     *,
+    texts: Sequence[str] = (),
+    guard: Callable[[A], A] = lambda answer: answer,
     is_configured: bool = True,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> A:
-    """The configured provider's answer, or the local one's when it has none."""
+    """The configured provider's answer, or the local one's when it has none.
+
+    `texts` is what `call` asks with: guarded where it leaves, as it is here. `guard` guards what
+    comes back from elsewhere.
+
+    Raises:
+        CallFailed: BLOCKED, a text may not leave; else the local provider gave no answer either.
+    """
     with asker.serving():
-        if is_configured and _may_leave(asker):
-            try:
-                return _remotely(target, call)
-            except CallFailed as failed:
-                log.warning("%s gave no answer, the local provider does: %s", target, failed)
-        return _locally(operation, call)
+        if is_configured and settings.AWSAI_PROVIDER != LOCAL:
+            if not _may_leave(asker):
+                on_note(f"A budget is spent, so {target.service} was not asked.")
+            else:
+                leaving = guarding.guard_texts(texts)
+                try:
+                    return _abroad(target, call, leaving, guard)
+                except CallFailed as failed:
+                    log.warning("%s gave no answer, the local provider does: %s", target, failed)
+                    on_note(f"{target.service} gave no answer: {failed}")
+        return _locally(operation, lambda who: call(who, texts))
+
+
+def _abroad(
+    target: Target,
+    call: Callable[[Provider, Sequence[str]], A],
+    leaving: Sequence[str],
+    guard: Callable[[A], A],
+) -> A:
+    """The configured provider's answer, guarded, to texts that were guarded."""
+    return guard(_remotely(target, lambda who: call(who, leaving)))
 
 
 def _may_leave(asker: Asker) -> bool:

@@ -15,8 +15,21 @@ from typing import Any
 
 from django.conf import settings
 
-from awsai.ports import Answer, Assessment, CallFailed, Guard, Passage, Question, Trouble
+from awsai.ports import (
+    Answer,
+    Assessment,
+    CallFailed,
+    CitedAnswer,
+    Excerpt,
+    Excerpts,
+    Guard,
+    Passage,
+    Question,
+    Recollection,
+    Trouble,
+)
 from awsai.providers import provider
+from awsai.providers.local.sentences import visible
 from awsai.schemas import parsed
 
 BLOCKED = "Guard"
@@ -57,6 +70,9 @@ def guard_answer(answer: Answer) -> Answer:
     Raises:
         CallFailed: BLOCKED, it may not be told; else the guardrail gave no verdict, with its trouble.
     """
+    if not answer.text:
+        # The end of a session is answered without a word, and a guardrail takes no empty text.
+        return answer
     rules = provider("local").guard()
     guards = [rules]
     if answer.served.provider != "local" and _has_guardrail():
@@ -72,6 +88,73 @@ def guard_answer(answer: Answer) -> Answer:
         )
         text, data = (text if plain == data else json.dumps(plain)), plain
     return answer if text == answer.text else replace(answer, text=text, data=data)
+
+
+def guard_texts(texts: Sequence[str]) -> tuple[str, ...]:
+    """The texts as they may leave this installation: masked, without what people cannot see.
+
+    Invisible characters could cut a secret into parts that no mask finds.
+
+    Raises:
+        CallFailed: BLOCKED, one of them may not.
+    """
+    rules = provider("local").guard()
+    checked = (rules.check(visible(text), direction="input") for text in texts)
+    return tuple(_allowed(one, "question").text for one in checked)
+
+
+def guard_facts(facts: Sequence[Passage]) -> tuple[Passage, ...]:
+    """The facts as they may be told an assistant, without those that may not.
+
+    Anybody can write into an alert or a file what the guard forbids: that must not keep people from
+    asking about the rest.
+    """
+    rules = provider("local").guard()
+    checked = [(fact, rules.check(visible(fact.text), direction="input")) for fact in facts]
+    return tuple(replace(fact, text=one.text) for fact, one in checked if one.is_allowed)
+
+
+def guard_excerpts(excerpts: Excerpts) -> Excerpts:
+    """Mask what must not be told in what was found, and leave out what may not be told at all."""
+    return replace(excerpts, found=_tellable(excerpts.found))
+
+
+def guard_cited(answer: CitedAnswer) -> CitedAnswer:
+    """As `guard_answer`; the service itself applies the account's guardrail to such an answer.
+
+    Raises:
+        CallFailed: BLOCKED, it may not be told.
+    """
+    rules = provider("local").guard()
+    text = _allowed(rules.check(answer.text, direction="output"), "answer").text
+    return replace(answer, text=text, cited=_tellable(answer.cited))
+
+
+def guard_recollection(recollection: Recollection) -> Recollection:
+    """As `guard_excerpts`, for what was kept of earlier sessions."""
+    rules = provider("local").guard()
+    checked = [
+        (memory, rules.check(memory.summary, direction="output"))
+        for memory in recollection.memories
+    ]
+    return replace(
+        recollection,
+        memories=tuple(
+            replace(memory, summary=one.text) for memory, one in checked if one.is_allowed
+        ),
+    )
+
+
+def _tellable(found: Sequence[Excerpt]) -> tuple[Excerpt, ...]:
+    rules = provider("local").guard()
+    kept = []
+    for excerpt in found:
+        text, title = (
+            rules.check(part, direction="output") for part in (excerpt.text, excerpt.title)
+        )
+        if text.is_allowed and title.is_allowed:
+            kept.append(replace(excerpt, text=text.text, title=title.text))
+    return tuple(kept)
 
 
 def _each_string(value: Any, change: Callable[[str], str]) -> Any:

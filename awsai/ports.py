@@ -164,9 +164,18 @@ class Assistant(Protocol):
     """A conversation partner that remembers: `memory_id` outlives sessions."""
 
     def say(
-        self, text: str, *, session_id: str, memory_id: str, ends_session: bool = False
+        self,
+        text: str,
+        *,
+        session_id: str,
+        memory_id: str,
+        facts: Sequence[Passage] = (),
+        ends_session: bool = False,
     ) -> Answer:
-        """Raises: CallFailed."""
+        """Answer from the facts and from what it remembers; facts are data, and cited by their id.
+
+        Raises: CallFailed.
+        """
 
     def recall(self, *, memory_id: str, limit: int = 10) -> Recollection:
         """Raises: CallFailed."""
@@ -180,13 +189,17 @@ class Assistant(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Excerpt:
-    """A piece of a known document. `score` orders excerpts of one answer, nothing more."""
+    """A piece of a known document. `score` orders excerpts of one answer, nothing more.
+
+    `served` is who found it, where several were asked.
+    """
 
     id: str
     text: str
     title: str
     uri: str
     score: float
+    served: Served | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from kombu.exceptions import OperationalError
 
-from awsai import tasks, telemetry
+from awsai import conversation, tasks, telemetry
 from awsai.events import AwsCallRecorded
-from incidentops.incidents import attachments
+from incidentops.incidents import attachments, lifecycle, questions
 from incidentops.incidents.events import IncidentUpdated
 from incidentops.realtime.events import receives
 
@@ -20,11 +21,26 @@ def log_call(event: AwsCallRecorded) -> None:
 
 @receives(IncidentUpdated)
 def read_attachment_soon(event: IncidentUpdated) -> None:
-    if event.change != attachments.ADDED:
-        return
-    attachment = event.entry["detail"]["attachment"]
+    if event.change == attachments.ADDED:
+        _wake(tasks.read_attachment, event.entry["detail"]["attachment"])
+
+
+@receives(IncidentUpdated)
+def answer_question_soon(event: IncidentUpdated) -> None:
+    if event.change == questions.ASKED:
+        _wake(tasks.answer_question, event.entry["detail"]["question"])
+
+
+@receives(IncidentUpdated)
+def end_conversation_soon(event: IncidentUpdated) -> None:
+    if event.change == lifecycle.CLOSED:
+        for session in conversation.ending(event.number):
+            _wake(tasks.end_conversation, session)
+
+
+def _wake(task: Any, pk: int) -> None:
     try:
-        tasks.read_attachment.apply_async(args=(attachment,), retry=False)
+        task.apply_async(args=(pk,), retry=False)
     except OperationalError as error:
         # The sweep finds it in the database.
-        log.warning("Attachment %s waits for the sweep: %s", attachment, error)
+        log.warning("%s of %s waits for the sweep: %s", task.name, pk, error)

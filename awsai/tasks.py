@@ -4,7 +4,7 @@ import logging
 
 from celery import shared_task
 
-from awsai import attachments, health, ledger, payloads, refresh
+from awsai import attachments, conversation, health, ledger, memories, payloads, refresh
 from awsai.ports import CallFailed
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,11 @@ def publish_health() -> None:
 @shared_task
 def forget_payloads() -> None:
     payloads.forget_expired()
+
+
+@shared_task
+def forget_memories() -> None:
+    memories.forget_expired()
 
 
 @shared_task
@@ -59,3 +64,22 @@ def read_attachments() -> None:
     """Wake readers for what was put off, and for what lost messages and dead readers left."""
     for attachment_id in attachments.waiting():
         read_attachment.apply_async(args=(attachment_id,), expires=SWEEP_SECONDS, retry=False)
+
+
+@shared_task
+def answer_question(question_id: int) -> None:
+    conversation.answer(question_id)
+
+
+@shared_task
+def end_conversation(conversation_id: int) -> None:
+    conversation.end(conversation_id)
+
+
+@shared_task
+def converse() -> None:
+    """As `read_attachments`, for questions that wait and sessions that are to end."""
+    for question_id in conversation.waiting():
+        answer_question.apply_async(args=(question_id,), expires=SWEEP_SECONDS, retry=False)
+    for conversation_id in conversation.ending():
+        end_conversation.apply_async(args=(conversation_id,), expires=SWEEP_SECONDS, retry=False)

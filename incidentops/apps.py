@@ -9,4 +9,4 @@ class IncidentOpsConfig(AppConfig):
 
     def ready(self) -> None:
         """Let every app register what it shows, hears and checks, without being imported by name."""
-        autodiscover_modules("topics", "receivers", "probes", "vitals", "sections")
+        autodiscover_modules("topics", "receivers", "probes", "vitals", "sections", "briefing")

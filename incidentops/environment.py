@@ -103,6 +103,11 @@ REGISTRY: tuple[Variable, ...] = (
         description="Days for which the words of AI calls are kept, encrypted; 0: a keyed digest alone.",
     ),
     Variable(
+        name="IOP_AWSAI_MEMORY_DAYS",
+        default="30",
+        description="Days for which the local assistant remembers a session after its last word.",
+    ),
+    Variable(
         name="IOP_AWS_Q_REGION",
         default="",
         description="Region of Q Business; empty: that of the other services.",

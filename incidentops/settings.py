@@ -223,6 +223,8 @@ CELERY_TASK_ROUTES = {
     "agents.tasks.*": {"queue": "agents"},
     # Damaged files and slow answers: they must not keep sweeps waiting, and agents rest on them.
     "awsai.tasks.read_attachment": {"queue": "agents"},
+    "awsai.tasks.answer_question": {"queue": "agents"},
+    "awsai.tasks.end_conversation": {"queue": "agents"},
     "metrics.tasks.*": {"queue": "reports"},
     # Many answers of AWS, one after the other: they must not keep sweeps waiting.
     "awsai.tasks.sync_catalogue": {"queue": "reports"},
@@ -253,6 +255,8 @@ CELERY_BEAT_SCHEDULE = {
     "ai-health": _every(10, "awsai.tasks.publish_health"),
     "ai-reconcile": _every(60, "awsai.tasks.reconcile"),
     "attachment-sweep": _every(15, "awsai.tasks.read_attachments"),
+    "conversation-sweep": _every(15, "awsai.tasks.converse"),
+    "ai-memory-prune": _every(3600, "awsai.tasks.forget_memories"),
     "ai-payload-prune": _every(3600, "awsai.tasks.forget_payloads"),
     "ai-catalogue-sync": _every(86_400, "awsai.tasks.sync_catalogue"),
     "ai-price-refresh": _every(7 * 86_400, "awsai.tasks.refresh_prices"),
@@ -389,6 +393,8 @@ AWS_ROLES = {
     for plane in ("invoke", "observe", "act", "price_sync")
 }
 AWSAI_KEEP_WORDS_DAYS = environment.read_int("IOP_AWSAI_KEEP_WORDS_DAYS", at_least=0)
+# 30 is what Bedrock Agents keep by default, too.
+AWSAI_MEMORY_DAYS = environment.read_int("IOP_AWSAI_MEMORY_DAYS")
 # How old what models are chosen by may be: catalogue, prices, latencies, failures, outcomes.
 AWSAI_FRESH = timedelta(seconds=5)
 # Where `manage.py up` notes the URL of the emulator it runs.

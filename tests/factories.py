@@ -12,8 +12,16 @@ from django.utils.timezone import now
 
 from incidentops.access import roles, tokens
 from incidentops.access.roles import Role
-from incidentops.incidents import attachments
-from incidentops.incidents.models import Alert, Attachment, Incident, Severity, Source, Status
+from incidentops.incidents import attachments, questions
+from incidentops.incidents.models import (
+    Alert,
+    Attachment,
+    Incident,
+    Question,
+    Severity,
+    Source,
+    Status,
+)
 from incidentops.telemetry.models import Dependency, Service
 
 _number = itertools.count(1)
@@ -106,6 +114,11 @@ def make_attachment(
         note=note,
         by="ada",
     )
+
+
+def make_question(incident: Incident | None = None, *, text: str = "Who is the owner?") -> Question:
+    """A question that nobody has answered yet."""
+    return questions.ask(incident or make_incident(), text=text, by="ada")
 
 
 def make_service(name: str = "", *, depends_on: tuple[Service, ...] = (), **fields: Any) -> Service:

@@ -15,7 +15,7 @@ from typing import Any
 from agents.case import Case, EvidenceItem, Finding
 from agents.specialists.wording import cleaned
 from awsai import gateway
-from awsai.ports import Answer, CallFailed, Passage, Question
+from awsai.ports import Answer, CallFailed, Passage, Question, Served
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def _known(case: Case, asker: gateway.Asker) -> tuple[EvidenceItem, ...]:
             family="history",
             kind="excerpt",
             title=cleaned(excerpt.title, 300),
-            source=cleaned(f"{found.served.provider} knowledge: {excerpt.uri}", 300),
+            source=cleaned(f"{_finder(excerpt.served or found.served)}: {excerpt.uri}", 300),
             data={
                 "rows": [
                     {"text": cleaned(excerpt.text, MOST_TEXT), "uri": cleaned(excerpt.uri, 300)}
@@ -142,6 +142,10 @@ def _known(case: Case, asker: gateway.Asker) -> tuple[EvidenceItem, ...]:
         for excerpt in found.found
         if excerpt.uri != own
     )
+
+
+def _finder(served: Served) -> str:
+    return f"{served.provider} {'Q Business' if served.service == 'q-business' else 'knowledge'}"
 
 
 def _sources(case: Case, finding: Finding, known: tuple[EvidenceItem, ...]) -> tuple[_Source, ...]:

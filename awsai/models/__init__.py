@@ -2,7 +2,13 @@ from __future__ import annotations
 
 from awsai.models.budgets import Budget, BudgetUse
 from awsai.models.catalogue import CatalogueModel
-from awsai.models.knowledge import Knowledge, KnowledgeEdition, KnowledgeKind, MemoryEntry
+from awsai.models.knowledge import (
+    Conversation,
+    Knowledge,
+    KnowledgeEdition,
+    KnowledgeKind,
+    MemoryEntry,
+)
 from awsai.models.ledger import (
     AwsCall,
     AwsCallIntent,
@@ -22,6 +28,7 @@ __all__ = [
     "Budget",
     "BudgetUse",
     "CatalogueModel",
+    "Conversation",
     "Knowledge",
     "KnowledgeEdition",
     "KnowledgeKind",

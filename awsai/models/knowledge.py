@@ -3,6 +3,10 @@ from __future__ import annotations
 import uuid
 
 from django.db import models
+from django.db.models.functions import Now
+from django.utils.timezone import now
+
+from incidentops.incidents.models import Claimable, Incident, Status
 
 
 class KnowledgeKind(models.TextChoices):
@@ -67,3 +71,50 @@ class MemoryEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.memory_id}/{self.session_id}"
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    def to_end(self) -> ConversationQuerySet:
+        """To be ended now: the incident was closed, and perhaps reopened since."""
+        is_over = models.Q(incident__status=Status.CLOSED) | models.Q(
+            incident__reopen_count__gt=models.F("cycle")
+        )
+        return self.filter(is_over, state=Conversation.State.OPEN, due_at__lte=Now())
+
+
+class Conversation(Claimable):
+    """One session with the assistant about an incident, from its first question to its closing.
+
+    `cycle` is how often the incident had been reopened; `memory_id` outlives the session.
+    """
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        ENDED = "ended"
+        FAILED = "failed"
+
+    incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="conversations")
+    cycle = models.PositiveIntegerField()
+    memory_id = models.CharField(max_length=100)
+    state = models.CharField(max_length=6, choices=State.choices, default=State.OPEN)
+    begun_at = models.DateTimeField(default=now)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ConversationQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["incident", "cycle"], name="conversation_once"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["due_at"], condition=models.Q(state="open"), name="conversation_open"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.session_id
+
+    @property
+    def session_id(self) -> str:
+        return f"incident:{self.incident_id}:{self.cycle}"

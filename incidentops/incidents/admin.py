@@ -19,6 +19,7 @@ from incidentops.incidents.models import (
     DeadLetter,
     Delivery,
     Incident,
+    Question,
     Source,
     TimelineEntry,
 )
@@ -180,6 +181,26 @@ class AttachmentAdmin(History):
     @admin.display(description="file")
     def file(self, attachment: Attachment) -> str:
         return format_html('<a href="{}">Download {}</a>', attachment.url, attachment.name)
+
+
+@admin.register(Question)
+class QuestionAdmin(History):
+    list_display = (
+        "id",
+        "incident",
+        "text",
+        "state",
+        "reason",
+        "provider",
+        "asked_by",
+        "asked_at",
+        "answered_at",
+    )
+    list_filter = ("state", "provider")
+    search_fields = ("=id", "=incident__number", "text", "asked_by")
+    date_hierarchy = "asked_at"
+    ordering = ("-pk",)
+    list_select_related = ("incident",)
 
 
 @admin.register(Source)

@@ -20,7 +20,7 @@ from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics, serializers, status
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import Throttled, ValidationError
 from rest_framework.filters import OrderingFilter
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
@@ -28,14 +28,21 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from incidentops.access.permissions import reading, writing
-from incidentops.incidents import attachments, lifecycle
-from incidentops.incidents.cards import alert_row, attachment_row, card, timeline_row
+from incidentops.incidents import attachments, lifecycle, questions
+from incidentops.incidents.cards import (
+    alert_row,
+    attachment_row,
+    card,
+    question_row,
+    timeline_row,
+)
 from incidentops.incidents.lifecycle import InvalidTransition
 from incidentops.incidents.models import (
     OPEN_STATUSES,
     Alert,
     Attachment,
     Incident,
+    Question,
     Severity,
     Source,
     Status,
@@ -45,6 +52,9 @@ from incidentops.incidents.payloads import EARLIEST
 from incidentops.rest.idempotency import IdempotentPosts
 from incidentops.rest.problems import Conflict
 from incidentops.rest.uploads import MOST_BYTES, BoundedUploads, TooLarge
+
+# When to ask again where too many questions wait.
+RETRY_SECONDS = 15
 
 # --- Shapes -----------------------------------------------------------------------------------
 
@@ -164,6 +174,45 @@ class AttachmentSerializer(serializers.ModelSerializer[Attachment]):
 
     def to_representation(self, instance: Attachment) -> dict[str, Any]:
         return attachment_row(instance)
+
+
+class CitedSourceSerializer(serializers.Serializer[Any]):
+    id = serializers.CharField(help_text="As it stands in the answer, in square brackets.")
+    title = serializers.CharField()
+    uri = serializers.CharField()
+
+
+class QuestionSerializer(serializers.ModelSerializer[Question]):
+    """`state` tells whether it was answered, `reason` why not; `provider` says who answered.
+
+    `sources` are what the answer cites; `note` says why the local provider answered where another is
+    configured.
+    """
+
+    sources = CitedSourceSerializer(many=True)
+    url = serializers.CharField()
+
+    class Meta:
+        model = Question
+        fields = (
+            "id",
+            "text",
+            "asked_by",
+            "asked_at",
+            "state",
+            "answer",
+            "sources",
+            "note",
+            "reason",
+            "provider",
+            "call",
+            "answered_at",
+            "url",
+        )
+        read_only_fields = fields
+
+    def to_representation(self, instance: Question) -> dict[str, Any]:
+        return question_row(instance)
 
 
 class NoFields(serializers.Serializer[Any]):
@@ -482,6 +531,52 @@ class IncidentAttachment(APIView):
         described = Attachment.objects.described().select_related("incident")
         attachments.delete(get_object_or_404(described, incident=number, pk=pk), by=request.user)
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+# --- Questions --------------------------------------------------------------------------------
+
+
+class QuestionFields(serializers.Serializer[Any]):
+    text = serializers.CharField(max_length=questions.LONGEST, help_text="In plain words.")
+
+
+class IncidentQuestions(IdempotentPosts, generics.ListAPIView[Question]):
+    """Questions about an incident with their answers, the newest first; POST asks one.
+
+    It is answered soon after: `state` tells how that ended. At most 5 wait at a time, more are 429.
+    """
+
+    access = reading("incident.view", POST="incident.respond")
+    serializer_class = QuestionSerializer
+    queryset = Question.objects.all()
+    filterset_fields = ("state",)
+
+    def get_queryset(self) -> QuerySet[Question]:
+        if getattr(self, "swagger_fake_view", False):
+            return super().get_queryset()
+        return super().get_queryset().filter(incident=_find(self.kwargs["number"]))
+
+    @extend_schema(request=QuestionFields, responses={202: QuestionSerializer})
+    def post(self, request: Request, number: int) -> Response:
+        incident = _find(number)
+        fields = QuestionFields(data=request.data)
+        fields.is_valid(raise_exception=True)
+        try:
+            asked = questions.ask(incident, text=fields.validated_data["text"], by=request.user)
+        except questions.TooMany as error:
+            raise Throttled(wait=RETRY_SECONDS, detail=str(error)) from None
+        row = question_row(asked)
+        headers = {"Location": str(row["url"])}
+        return Response(row, status=status.HTTP_202_ACCEPTED, headers=headers)
+
+
+class IncidentQuestion(generics.RetrieveAPIView[Question]):
+    access = reading("incident.view")
+    serializer_class = QuestionSerializer
+    queryset = Question.objects.all()
+
+    def get_object(self) -> Question:
+        return get_object_or_404(Question, incident=self.kwargs["number"], pk=self.kwargs["pk"])
 
 
 # --- What responders do -----------------------------------------------------------------------

@@ -1,8 +1,7 @@
 """Files that people add to an incident: kept, handed to whoever reads them, and deleted.
 
 Nothing on this floor can read a file. A reader above takes one by `claim` and tells how it ended by
-`record_text`, `record_unreadable` or `put_off`; the attempt's number fences what it says, so that a
-reader that lost its lease changes nothing.
+`record_text`, `record_unreadable` or `put_off`.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from incidentops.incidents import lifecycle
+from incidentops.incidents import claims, lifecycle
 from incidentops.incidents.models import Attachment, Incident
 from incidentops.rest.uploads import MOST_BYTES
 
@@ -93,13 +92,10 @@ def _detail(attachment: Attachment) -> dict[str, Any]:
 
 def claim(attachment_id: int, *, lease: timedelta) -> Attachment | None:
     """Take an unread attachment for as long as the lease; None when there is nothing to do."""
-    claimed = (
-        Attachment.objects.unread()
-        .filter(pk=attachment_id)
-        .update(attempts=F("attempts") + 1, due_at=Now() + lease)
-    )
+    if not claims.claim(Attachment.objects.unread(), attachment_id, lease=lease):
+        return None
     rows = Attachment.objects.select_related("incident").defer("text")
-    return rows.filter(pk=attachment_id).first() if claimed else None
+    return rows.filter(pk=attachment_id).first()
 
 
 def record_text(claimed: Attachment, *, text: str, provider: str, call: int | None) -> bool:
@@ -131,19 +127,17 @@ def record_unreadable(claimed: Attachment, *, reason: str) -> bool:
 
 def put_off(claimed: Attachment, *, reason: str, wait: timedelta) -> None:
     """Have it read again after a while; `reason` says what was in the way."""
-    _own(claimed).update(reason=reason, due_at=Now() + wait)
+    claims.put_off(_pending(), claimed, reason=reason, wait=wait)
 
 
-def _own(claimed: Attachment) -> Any:
-    return Attachment.objects.filter(
-        pk=claimed.pk, attempts=claimed.attempts, state=Attachment.State.PENDING
-    )
+def _pending() -> QuerySet[Attachment]:
+    return Attachment.objects.filter(state=Attachment.State.PENDING)
 
 
 def _finish(claimed: Attachment, kind: str, told: str, **fields: object) -> bool:
     with transaction.atomic():
         incident = lifecycle.lock(claimed.incident)
-        if not _own(claimed).update(**fields):
+        if not claims.held(_pending(), claimed).update(**fields):
             return False
         detail = {"attachment": claimed.pk}
         lifecycle.commit(incident, kind, told, by=lifecycle.READING, detail=detail)

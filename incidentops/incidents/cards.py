@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from incidentops.incidents.models import Alert, Attachment, Incident, TimelineEntry
+from incidentops.incidents.models import Alert, Attachment, Incident, Question, TimelineEntry
 from incidentops.realtime import names
 
 
@@ -91,4 +91,22 @@ def attachment_row(attachment: Attachment) -> dict[str, Any]:
         "characters": attachment.characters,  # type: ignore[attr-defined]  # annotated
         "beginning": attachment.beginning,  # type: ignore[attr-defined]  # annotated
         "url": attachment.url,
+    }
+
+
+def question_row(question: Question) -> dict[str, Any]:
+    return {
+        "id": question.pk,
+        "text": question.text,
+        "asked_by": question.asked_by,
+        "asked_at": instant(question.asked_at),
+        "state": question.state,
+        "answer": question.answer,
+        "sources": question.sources,
+        "note": question.note,
+        "reason": question.reason,
+        "provider": question.provider,
+        "call": question.call,
+        "answered_at": instant(question.answered_at),
+        "url": question.url,
     }

@@ -30,10 +30,12 @@ from incidentops.incidents.models import (
 )
 from incidentops.realtime import outbox
 
-# Actors that are no one: what they do are facts about alerts and files, which stay off the audit
-# chain.
-RECOVERY, CORRELATION, READING = "recovery", "correlation", "reading"
-FACTS = frozenset({RECOVERY, CORRELATION, READING})
+# Actors that are no one: what they do are facts about alerts, files and answers, which stay off the
+# audit chain.
+RECOVERY, CORRELATION, READING, ANSWERING = "recovery", "correlation", "reading", "answering"
+FACTS = frozenset({RECOVERY, CORRELATION, READING, ANSWERING})
+
+CLOSED = "incident.closed"
 
 # An alert's id, the incident's number, and the reason.
 Placement = tuple[int, int, dict[str, Any]]
@@ -151,7 +153,7 @@ def close(incident: Incident, *, by: object, at: datetime | None = None) -> Inci
         _transition(incident, Status.CLOSED)
         incident.closed_at = at or now()
         _retire_alerts(incident)
-        commit(incident, "incident.closed", f"Closed by {by}.", by=by)
+        commit(incident, CLOSED, f"Closed by {by}.", by=by)
     return incident
 
 

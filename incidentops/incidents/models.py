@@ -343,6 +343,21 @@ class TimelineEntry(models.Model):
         return self.text[:80]
 
 
+class Claimable(models.Model):
+    """A row that somebody on a floor above works on: see `claims`.
+
+    `attempts` fences the work, `due_at` (the database's clock) is when the next attempt may begin.
+    `reason` says why it failed, or why it is put off.
+    """
+
+    attempts = models.PositiveSmallIntegerField(default=0)
+    due_at = models.DateTimeField(default=now)
+    reason = models.TextField(blank=True, default="")
+
+    class Meta:
+        abstract = True
+
+
 class AttachmentQuerySet(models.QuerySet["Attachment"]):
     def described(self) -> AttachmentQuerySet:
         """Without bytes and text; instead how long the text is and how it begins."""
@@ -355,12 +370,10 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
         return self.filter(state=Attachment.State.PENDING, due_at__lte=Now())
 
 
-class Attachment(models.Model):
+class Attachment(Claimable):
     """A file that people added to an incident, and what was read in it.
 
-    Who can read files works on a floor above: `attempts` fences its readings, `due_at` (the
-    database's clock) is when the next may begin. `reason` says why it is unreadable, or why a
-    reading is put off. `provider` and `call` name who read it and the row of that in the ledger.
+    `provider` and `call` name who read it and the row of that in the ledger.
     """
 
     BEGINNING = 300
@@ -381,12 +394,9 @@ class Attachment(models.Model):
     added_at = models.DateTimeField(default=now)
     state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
     text = models.TextField(blank=True, default="")
-    reason = models.TextField(blank=True, default="")
     provider = models.CharField(max_length=16, blank=True, default="")
     call = models.BigIntegerField(null=True, blank=True)
     read_at = models.DateTimeField(null=True, blank=True)
-    attempts = models.PositiveSmallIntegerField(default=0)
-    due_at = models.DateTimeField(default=now)
 
     objects = AttachmentQuerySet.as_manager()
 
@@ -403,3 +413,51 @@ class Attachment(models.Model):
     @property
     def url(self) -> str:
         return f"/api/v1/incidents/{self.incident_id}/attachments/{self.pk}/"
+
+
+class QuestionQuerySet(models.QuerySet["Question"]):
+    def unanswered(self) -> QuestionQuerySet:
+        """To be answered now: new, put off until now, or left by somebody who died over it."""
+        return self.filter(state=Question.State.WAITING, due_at__lte=Now())
+
+
+class Question(Claimable):
+    """What somebody asked about an incident, and what was answered.
+
+    The answer cites facts by ids in square brackets; `sources` tells what those stand for.
+    `provider` and `call` name who answered and the row of that in the ledger, `note` says what people
+    should know of how the answer came about.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        ANSWERED = "answered"
+        FAILED = "failed"
+
+    incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="questions")
+    text = models.CharField(max_length=2000)
+    asked_by = models.CharField(max_length=120)
+    asked_at = models.DateTimeField(default=now)
+    state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
+    answer = models.TextField(blank=True, default="")
+    sources = models.JSONField(default=list, blank=True)
+    note = models.TextField(blank=True, default="")
+    provider = models.CharField(max_length=16, blank=True, default="")
+    call = models.BigIntegerField(null=True, blank=True)
+    answered_at = models.DateTimeField(null=True, blank=True)
+
+    objects = QuestionQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["due_at"], condition=models.Q(state="waiting"), name="question_unanswered"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.text[:80]
+
+    @property
+    def url(self) -> str:
+        return f"/api/v1/incidents/{self.incident_id}/questions/{self.pk}/"

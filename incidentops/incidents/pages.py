@@ -16,10 +16,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.timezone import now
 
 from incidentops.access.permissions import requires, writing
-from incidentops.incidents import attachments, lifecycle
+from incidentops.incidents import attachments, lifecycle, questions
 from incidentops.incidents.cards import instant
 from incidentops.incidents.models import TRANSITIONS, Attachment, Incident, Severity, Status
 from incidentops.incidents.sections import Section, register, sections
+from incidentops.incidents.topics import QUESTIONS_SHOWN
 from incidentops.notifications.models import Notification
 from incidentops.realtime import topics
 from incidentops.rest.uploads import MOST_BYTES
@@ -32,6 +33,10 @@ class Attach(forms.Form):
 
 class DeleteAttachment(forms.Form):
     attachment = forms.IntegerField(min_value=1, max_value=2**63 - 1)
+
+
+class Ask(forms.Form):
+    text = forms.CharField(max_length=questions.LONGEST, strip=True)
 
 
 class Comment(forms.Form):
@@ -82,6 +87,10 @@ def delete_attachment(incident: Incident, by: User, data: dict[str, Any]) -> Inc
         return attachments.delete(known.get(pk=data["attachment"]), by=by)
     except Attachment.DoesNotExist:
         raise attachments.Refused("It is not there any more.") from None
+
+
+def ask(incident: Incident, by: User, data: dict[str, Any]) -> Incident:
+    return questions.ask(incident, text=data["text"], by=by).incident
 
 
 def _reaching(status: Status) -> tuple[Status, ...]:
@@ -153,6 +162,14 @@ _VERBS = (
         form=Comment,
         run=lambda incident, by, data: lifecycle.comment(incident, by=by, text=data["text"]),
         done="Comment added.",
+    ),
+    Verb(
+        slug="ask",
+        label="Ask",
+        statuses=tuple(Status),
+        form=Ask,
+        run=ask,
+        done="Asked. The answer comes soon and shows below.",
     ),
     Verb(
         slug="attach",
@@ -259,7 +276,7 @@ def act(request: HttpRequest, number: int, verb: str) -> HttpResponse:
         return redirect("incident", number=number)
     try:
         chosen.run(incident, request.user, form.cleaned_data)
-    except (lifecycle.InvalidTransition, attachments.Refused) as error:
+    except (lifecycle.InvalidTransition, attachments.Refused, questions.Refused) as error:
         messages.error(request, f"{chosen.label} was not possible. {error}")
     else:
         messages.success(request, chosen.done)
@@ -316,6 +333,18 @@ register(
         template="incidents/sections/attachments.html",
         order=55,
         context=lambda incident: {"most": attachments.MOST, "megabytes": MOST_BYTES // 1024**2},
+    )
+)
+register(
+    Section(
+        slug="questions",
+        title="Questions",
+        template="incidents/sections/questions.html",
+        order=45,
+        context=lambda incident: {
+            "longest": questions.LONGEST,
+            "unshown": max(0, incident.questions.count() - QUESTIONS_SHOWN),
+        },
     )
 )
 register(

@@ -8,7 +8,13 @@ from typing import Any
 from django.db.models import F, Q
 from django.utils.timezone import now
 
-from incidentops.incidents.cards import alert_row, attachment_row, card, timeline_row
+from incidentops.incidents.cards import (
+    alert_row,
+    attachment_row,
+    card,
+    question_row,
+    timeline_row,
+)
 from incidentops.incidents.events import (
     AlertAttached,
     IncidentOpened,
@@ -19,7 +25,7 @@ from incidentops.incidents.models import OPEN_STATUSES, Incident
 from incidentops.realtime.topics import Part, Topic, contribute, register
 
 BOARD_SIZE, BOARD_MEMORY = 500, timedelta(hours=24)
-ALERTS_SHOWN, ENTRIES_SHOWN = 100, 200
+ALERTS_SHOWN, ENTRIES_SHOWN, QUESTIONS_SHOWN = 100, 200, 10
 EVENTS = (IncidentOpened, IncidentUpdated, IncidentResolved, AlertAttached)
 
 
@@ -68,6 +74,11 @@ def attachments(topic: str) -> list[dict[str, Any]]:
     return [attachment_row(attachment) for attachment in newest]
 
 
+def questions(topic: str) -> list[dict[str, Any]]:
+    newest = find(topic).questions.order_by("-pk")
+    return [question_row(question) for question in newest[:QUESTIONS_SHOWN]]
+
+
 def _of_incident(event: Any) -> tuple[str, ...]:
     return (f"incident:{event.number}",)
 
@@ -92,3 +103,4 @@ contribute(
 contribute(Part(topic="incident", key="alerts", snapshot=alerts))
 contribute(Part(topic="incident", key="timeline", snapshot=entries))
 contribute(Part(topic="incident", key="attachments", snapshot=attachments))
+contribute(Part(topic="incident", key="questions", snapshot=questions))

@@ -44,6 +44,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
         api.IncidentAttachment.as_view(),
         name="api-incident-attachment",
     ),
+    path(
+        "api/v1/incidents/<int:number>/questions/",
+        api.IncidentQuestions.as_view(),
+        name="api-incident-questions",
+    ),
+    path(
+        "api/v1/incidents/<int:number>/questions/<int:pk>/",
+        api.IncidentQuestion.as_view(),
+        name="api-incident-question",
+    ),
     *(
         path(f"api/v1/incidents/<int:number>/{verb}/", view.as_view(), name=f"api-incident-{verb}")
         for verb, view in _ACTIONS.items()

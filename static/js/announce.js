@@ -31,11 +31,13 @@ export function summary(events) {
   const critical = opened.filter(({ data }) => data.incident.severity === "critical").length;
   const resolved = events.filter(({ type }) => type === "incident.resolved").length;
   const decided = events.filter(({ type }) => type === "decision.made").length;
+  const answered = events.filter(({ data }) => data.change === "question.answered").length;
   const parts = [];
   if (opened.length) {
     parts.push(`${opened.length} new incident${s(opened.length)}${critical ? `, ${critical} critical` : ""}`);
   }
   if (resolved) parts.push(`${resolved} incident${s(resolved)} resolved`);
   if (decided) parts.push(`${decided} decision${s(decided)} made`);
+  if (answered) parts.push(`${answered} question${s(answered)} answered`);
   return parts.join("; ");
 }

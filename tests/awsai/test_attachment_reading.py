@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError
 
 from awsai import attachments, receivers, tasks
 from awsai.emulator.emulator import Emulator
+from awsai.errands import MOST_ATTEMPTS
 from awsai.models import AwsCall
 from incidentops.celery import app
 from incidentops.incidents import lifecycle
@@ -135,7 +136,7 @@ def test_a_reader_that_stays_away_is_given_up_with_its_reason(emulator):
         name="scan.pdf", media_type="application/pdf", content=b"%PDF-1.7\nFail over."
     )
     fail(emulator, 1000)
-    for attempt in range(1, attachments.MOST_ATTEMPTS + 1):
+    for attempt in range(1, MOST_ATTEMPTS + 1):
         make_all_due()
         row = after_reading(scan)
         assert row.attempts == attempt
@@ -146,7 +147,7 @@ def test_a_reader_that_stays_away_is_given_up_with_its_reason(emulator):
 
 def test_a_file_whose_readers_die_is_given_up():
     attachment = make_attachment()
-    Attachment.objects.update(attempts=attachments.MOST_ATTEMPTS)
+    Attachment.objects.update(attempts=MOST_ATTEMPTS)
     row = after_reading(attachment)
     assert row.state == "unreadable"
     assert "lost in each of 5 attempts" in row.reason

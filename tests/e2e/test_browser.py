@@ -152,7 +152,17 @@ def responded(live: LiveInstance, api: httpx.Client) -> int:
     )
     attach(api, number, "postgres.log", b"FATAL: remaining connection slots are reserved\n" * 9)
     attach(api, number, f"{'a_name_without_blanks_' * 5}.png", b"\x89PNG\r\n\x1a\n")
+    ask(api, number, "What changed before it began?")
+    ask(api, number, f"What of {'a_name_without_blanks_' * 5} and the zebras?")
     return number
+
+
+def ask(api: httpx.Client, number: int, text: str) -> None:
+    """Ask about an incident and wait for the answer."""
+    asked = api.post(f"/api/v1/incidents/{number}/questions/", json={"text": text})
+    assert asked.status_code == 202, asked.text
+    url = asked.json()["url"]
+    wait_for(lambda: api.get(url).json()["state"] == "answered", what=f"the answer to {text}")
 
 
 def attach(api: httpx.Client, number: int, name: str, content: bytes) -> None:
@@ -253,6 +263,31 @@ def test_what_somebody_else_attaches_shows_without_reload(
         "Not read: Text in pictures is not recognised here."
     )
     expect(page.get_by_label("Why it matters")).to_have_value("half written")
+
+
+def test_a_question_is_asked_by_keyboard_and_its_answer_shows_without_reload(
+    live: LiveInstance, page: Page, api: httpx.Client
+) -> None:
+    made = api.post("/api/v1/incidents/", json={"title": "Orders are slow", "severity": "low"})
+    number = made.json()["number"]
+    open_live(page, f"{live.url}/incidents/{number}/")
+    page.get_by_label("Your question").focus()
+    page.keyboard.type("Who is the owner?")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("main [role=status]").first).to_contain_text("Asked.")
+    question = page.locator("incident-questions article", has_text="Who is the owner?")
+    expect(question).to_contain_text(f"Incident #{number} has no owner. [incident]")
+    expect(question).to_contain_text("Local provider")
+    expect(page.locator('.pill[data-state="live"]')).to_be_visible()
+    page.evaluate("window.notReloaded = true")
+    page.get_by_label("Your question").fill("half written")
+    ask(api, number, "When was it detected?")
+    other = page.locator("incident-questions article", has_text="When was it detected?")
+    expect(other).to_contain_text(f"Incident #{number} was detected at")
+    expect(page.get_by_label("Your question")).to_have_value("half written")
+    expect(page.locator("#announcer")).to_contain_text("1 question answered")
+    assert page.evaluate("window.notReloaded")
 
 
 def test_evidence_is_plotted_and_readable_as_a_table(
@@ -415,6 +450,10 @@ def test_the_pages_work_without_scripts(
     )
     page.get_by_role("button", name="Attach", exact=True).click()
     expect(page.locator("#attachments article", has_text="bare.txt")).to_be_visible()
+    page.get_by_label("Your question").fill("What was written without scripts?")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    asked = page.locator("#questions article", has_text="What was written without scripts?")
+    expect(asked).to_be_visible()
     page.goto(f"{live.url}/ops?severity=critical")
     expect(page.locator(".card", has_text="checkout")).to_be_visible()
     page.goto(f"{live.url}/demo")
@@ -426,7 +465,7 @@ def test_the_pages_work_without_scripts(
     ("path", "panels"),
     [
         ("/transparency?incident=", ("incident-calls", "incident-routes", "response-findings")),
-        ("/incidents/", ("incident-attachments", "incident-timeline")),
+        ("/incidents/", ("incident-attachments", "incident-questions", "incident-timeline")),
     ],
 )
 def test_scripts_say_what_the_server_said(

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from awsai import tokens
+from awsai import prompts, tokens
 from awsai.emulator import paging
 from awsai.emulator.account import Account, Call, Events, Handler, Output
 from awsai.emulator.catalogue import Guardrail
@@ -47,17 +47,20 @@ class Agents:
             raise invalid("inputText is required unless the session ends.")
         if "returnControlInvocationResults" in params.get("sessionState", {}):
             raise invalid("The agent here has no actions, so it waits for no results.")
+        text, facts = prompts.heard(params.get("inputText", ""))
         answer = self._account.provider.assistant().say(
-            params.get("inputText", ""),
+            text,
             session_id=params["sessionId"],
             # Without a memory an agent knows its session alone.
             memory_id=params.get("memoryId") or f"session:{params['sessionId']}"[:100],
+            facts=facts,
             ends_session=params.get("endSession", False),
         )
         usage = {
             "inputTokens": tokens.estimate(params.get("inputText", "")),
             "outputTokens": tokens.estimate(answer.text),
         }
+        call.entry.model_invoked = self._model()
         call.entry.bill(tokens={"input": usage["inputTokens"], "output": usage["outputTokens"]})
         return {
             "completion": self._events(call, answer, usage),
@@ -86,24 +89,32 @@ class Agents:
         return {}
 
     def _events(self, call: Call, answer: Answer, usage: Mapping[str, int]) -> Events:
-        params = call.params
-        if params.get("enableTrace"):
-            output = {
-                "traceId": uuid.uuid4().hex[:16],
+        if call.params.get("enableTrace"):
+            trace_id = uuid.uuid4().hex[:16]
+            asked = {"traceId": trace_id, "foundationModel": call.entry.model_invoked}
+            if asked["foundationModel"]:
+                yield "trace", self._trace(call, modelInvocationInput=asked)
+            told = {
+                "traceId": trace_id,
                 "rawResponse": {"content": answer.text},
                 "metadata": {"usage": usage},
             }
-            yield (
-                "trace",
-                {
-                    "agentId": params["agentId"],
-                    "agentAliasId": params["agentAliasId"],
-                    "sessionId": params["sessionId"],
-                    "eventTime": self._account.clock(),
-                    "trace": {"orchestrationTrace": {"modelInvocationOutput": output}},
-                },
-            )
+            yield "trace", self._trace(call, modelInvocationOutput=told)
         yield "chunk", {"bytes": answer.text.encode(errors="replace")}
+
+    def _trace(self, call: Call, **step: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {
+            "agentId": call.params["agentId"],
+            "agentAliasId": call.params["agentAliasId"],
+            "sessionId": call.params["sessionId"],
+            "eventTime": self._account.clock(),
+            "trace": {"orchestrationTrace": step},
+        }
+
+    def _model(self) -> str:
+        """The model the agent asks: of those that live, the last, which is the smallest."""
+        lives = [one for one in self._account.models if one.end_of_life_at is None]
+        return lives[-1].id if lives else ""
 
 
 class KnowledgeBases:

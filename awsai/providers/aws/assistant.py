@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from awsai.ports import Answer, CallFailed, Memory, ProviderName, Recollection, Served, Trouble
+from awsai import prompts
+from awsai.ports import (
+    Answer,
+    CallFailed,
+    Memory,
+    Passage,
+    ProviderName,
+    Recollection,
+    Served,
+    Trouble,
+)
 from awsai.providers.aws import errors, hooks
 from awsai.providers.aws.calls import merged
 from awsai.providers.aws.configuration import required
@@ -22,14 +33,20 @@ class AgentAssistant:
         )
 
     def say(
-        self, text: str, *, session_id: str, memory_id: str, ends_session: bool = False
+        self,
+        text: str,
+        *,
+        session_id: str,
+        memory_id: str,
+        facts: Sequence[Passage] = (),
+        ends_session: bool = False,
     ) -> Answer:
         told = self._endpoint.call(
             "invoke_agent",
             **self._agent(),
             sessionId=session_id,
             memoryId=memory_id,
-            inputText=text,
+            inputText=prompts.said(text, facts),
             endSession=ends_session,
             # An agent tells its tokens in its trace alone.
             enableTrace=True,

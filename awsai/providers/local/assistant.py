@@ -13,6 +13,7 @@ from awsai.providers.local import memory, writer
 from awsai.providers.local.labels import label
 from awsai.providers.local.memory import Turn
 from awsai.providers.local.retriever import Search
+from awsai.providers.local.sentences import split
 from awsai.providers.local.words import listed
 
 SERVICE = "bedrock-agents"
@@ -37,9 +38,15 @@ class RememberingAssistant:
         self._search, self._clock = search, clock
 
     def say(
-        self, text: str, *, session_id: str, memory_id: str, ends_session: bool = False
+        self,
+        text: str,
+        *,
+        session_id: str,
+        memory_id: str,
+        facts: Sequence[Passage] = (),
+        ends_session: bool = False,
     ) -> Answer:
-        """Sentences about what was said, from this session, earlier ones and the knowledge.
+        """Sentences about what was said, of the facts, this session, earlier ones and the knowledge.
 
         The words may be empty where they only end the session.
         """
@@ -48,7 +55,7 @@ class RememberingAssistant:
         if not text.strip() and not ends_session:
             raise CallFailed(Trouble.REFUSED, "There is nothing to answer.", code="EmptyInput")
         before = memory.turns(memory_id=memory_id, session_id=session_id)
-        question = self._question(text, before, memory_id=memory_id, session_id=session_id)
+        question = self._question(text, facts, before, memory_id=memory_id, session_id=session_id)
         draft = writer.write(question, only_about=question.instruction)
         answer = draft.text if text.strip() else ""
         said = [Turn(by="person", text=text), Turn(by="assistant", text=answer)] if answer else []
@@ -76,11 +83,18 @@ class RememberingAssistant:
         return label(SERVICE, "forget")
 
     def _question(
-        self, text: str, before: Sequence[Turn], *, memory_id: str, session_id: str
+        self,
+        text: str,
+        facts: Sequence[Passage],
+        before: Sequence[Turn],
+        *,
+        memory_id: str,
+        session_id: str,
     ) -> Question:
         asked = _content(text)
         recalled = memory.summaries(memory_id=memory_id, limit=RECALLED)
         passages = [
+            *facts,
             *_told(before),
             *(
                 Passage(id=f"memory-{one.session_id}", text=one.summary)
@@ -96,12 +110,13 @@ class RememberingAssistant:
 
 
 def _told(turns: Sequence[Turn]) -> list[Passage]:
-    """What the person said. The assistant's own words are quotations: they are no evidence."""
-    return [
-        Passage(id=f"turn-{number}", text=turn["text"])
+    """What the person told. The assistant's own words are quotations, and questions tell nothing."""
+    told = [
+        (number, "\n".join(one for one in split(turn["text"]) if not one.endswith("?")))
         for number, turn in enumerate(turns, start=1)
         if turn["by"] == "person"
     ]
+    return [Passage(id=f"turn-{number}", text=text) for number, text in told if text]
 
 
 def _summary(turns: Sequence[Turn]) -> str:

@@ -1,8 +1,9 @@
-// The parts of the incident page that the incidents themselves tell: head, timeline, alerts, files.
+// The parts of the incident page that the incidents themselves tell: head, timeline, alerts, files,
+// questions.
 
 import { html, nothing } from "../../vendor/lit/index.js";
 import { repeat } from "../../vendor/lit-html/directives/repeat.js";
-import { between, count, size } from "../format.js";
+import { between, count, isLocalPath, size } from "../format.js";
 import { age, Panel, provider, s, severity, tag, time } from "./panel.js";
 
 class IncidentHead extends Panel {
@@ -180,7 +181,56 @@ class IncidentAttachments extends Panel {
   }
 }
 
+class IncidentQuestions extends Panel {
+  render() {
+    /** @type {any[]} */
+    const questions = this.state.questions ?? [];
+    if (!questions.length) {
+      return html`<p class="muted">
+        Nobody has asked yet. Answers rest on what is known of this incident, and on what came of earlier ones of
+        its service.
+      </p>`;
+    }
+    return repeat(
+      questions,
+      (question) => question.id,
+      (question) => this.#question(question),
+    );
+  }
+
+  /** @param {any} question */
+  #question(question) {
+    const why = question.state === "waiting" ? "Not answered yet, tried again soon" : "Not answered";
+    return html`<article class="evidence" id="question-${question.id}">
+      <header class="row spread">
+        <h3>${question.text}</h3>
+        <span class="row">${tag(question.state)} ${question.provider ? provider(question.provider) : nothing}</span>
+      </header>
+      <p class="muted small">
+        asked ${time(question.asked_at)} by
+        ${question.asked_by}${question.answered_at ? html` · answered ${time(question.answered_at)}` : nothing}
+      </p>
+      ${question.answer ? html`<p class="words answer">${question.answer}</p>` : nothing}
+      ${question.sources.length
+        ? html`<ul class="plain small" aria-label="Sources">
+            ${question.sources.map((/** @type {any} */ source) => this.#source(source))}
+          </ul>`
+        : nothing}
+      ${question.note ? html`<p class="muted small">${question.note}</p>` : nothing}
+      ${question.reason ? html`<p class="unknown">${why}: ${question.reason}</p>` : nothing}
+    </article>`;
+  }
+
+  /** @param {{id: string, title: string, uri: string}} source */
+  #source({ id, title, uri }) {
+    return html`<li>
+      <span class="mono">[${id}]</span> ${isLocalPath(uri) ? html`<a href=${uri}>${title}</a>` : title}
+    </li>`;
+  }
+}
+
 customElements.define("incident-head", IncidentHead);
 customElements.define("incident-timeline", IncidentTimeline);
 customElements.define("incident-alerts", IncidentAlerts);
 customElements.define("incident-attachments", IncidentAttachments);
+customElements.define("incident-questions", IncidentQuestions);

@@ -12,6 +12,7 @@ from agents.specialists import communication, diagnosis, writing
 from awsai import knowledge
 from awsai.emulator.emulator import Emulator
 from awsai.models import AwsCall, KnowledgeKind
+from awsai.ports import Excerpt
 from awsai.providers.local import PROVIDER
 from tests.agents.specialists.case_building import a_bad_deploy, an_alert
 from tests.listening import Listener
@@ -112,6 +113,27 @@ def test_what_was_learnt_before_is_evidence_now():
     (excerpt,) = [item for item in finding.evidence if item.kind == "excerpt"]
     assert excerpt.family == "history"
     assert excerpt.data["rows"][0]["uri"] == "https://runbooks.example/checkout"
+
+
+def test_documents_of_the_organisation_are_evidence_under_the_name_of_q_business(settings):
+    settings.AWSAI_PROVIDER, settings.AWS_REGION = "emulator", "us-east-1"
+    settings.AWS_Q_APPLICATION_ID = settings.AWS_Q_RETRIEVER_ID = "e0000000-" + "0" * 27
+    knowledge.learn(
+        KnowledgeKind.RUNBOOK, "r1", title="Checkout", text="After a deploy roll checkout back."
+    )
+    listener = Listener()
+    uri = "https://wiki.example/checkout"
+    text = "Checkout of errors: ask the team of payments after every deploy."
+    listener.library = [Excerpt(id="w1", text=text, title="The wiki", uri=uri, score=1.0)]
+    case = a_bad_deploy()
+    with Emulator(listener) as running:
+        settings.AWS_EMULATOR_URL = running.url
+        finding = put_into_words(case, diagnosis.investigate(case))
+    excerpts = {item.title: item for item in finding.evidence if item.kind == "excerpt"}
+    assert excerpts["The wiki"].source == f"emulator Q Business: {uri}"
+    assert excerpts["Checkout"].source == "local knowledge:"
+    passages = {passage.text for question in listener.asked for passage in question.passages}
+    assert text in passages
 
 
 def test_a_finding_stands_when_nobody_may_write():

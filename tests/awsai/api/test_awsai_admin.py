@@ -17,6 +17,7 @@ from awsai.models import (
     AwsCallIntent,
     Budget,
     CatalogueModel,
+    Conversation,
     Knowledge,
     KnowledgeKind,
     MemoryEntry,
@@ -32,6 +33,7 @@ from awsai.models.routes import OutcomeKind
 from awsai.router import Level, Request, Residency
 from incidentops.access.models import AuditEntry
 from tests.awsai.health.ledger_rows import make_call
+from tests.factories import make_incident
 
 pytestmark = pytest.mark.django_db
 NOVA_LITE = "amazon.nova-lite-v1:0"
@@ -40,6 +42,7 @@ MODELS = (
     AwsCallIntent,
     Budget,
     CatalogueModel,
+    Conversation,
     Knowledge,
     MemoryEntry,
     PriceRate,
@@ -82,6 +85,7 @@ def one_of_each() -> dict[type[Model], Model]:
     budgets.set_limit(BudgetScope.DAY, 5, by="ada")
     knowledge.learn(KnowledgeKind.RUNBOOK, "pool", title="Pool", text="Restart the pooler.")
     MemoryEntry.objects.create(memory_id="m", session_id="s", at=now())
+    Conversation.objects.create(incident=make_incident(), cycle=0, memory_id="m")
     return {model: model._default_manager.latest("pk") for model in MODELS}
 
 

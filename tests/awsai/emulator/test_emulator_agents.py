@@ -44,10 +44,12 @@ def test_an_agent_answers_in_chunks_and_repeats_its_ids_in_headers(agents):
     assert response["contentType"] == "application/json"
 
 
-def test_the_trace_tells_the_tokens_that_are_billed(emulator, agents):
+def test_the_trace_tells_the_model_and_the_tokens_that_are_billed(emulator, agents):
     _, events = say(agents, "hello", enableTrace=True)
-    trace = events[0]["trace"]["trace"]["orchestrationTrace"]["modelInvocationOutput"]
-    usage = trace["metadata"]["usage"]
+    asked, told = (event["trace"]["trace"]["orchestrationTrace"] for event in events[:2])
+    model = asked["modelInvocationInput"]["foundationModel"]
+    assert model == last(emulator).model_invoked
+    usage = told["modelInvocationOutput"]["metadata"]["usage"]
     assert usage == {
         "inputTokens": tokens.estimate("hello"),
         "outputTokens": tokens.estimate("1: hello"),

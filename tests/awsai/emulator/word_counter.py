@@ -24,6 +24,7 @@ from awsai.ports import (
     Excerpts,
     Line,
     Memory,
+    Passage,
     Piece,
     ProviderName,
     Question,
@@ -96,9 +97,15 @@ class Companion:
     sessions: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
     def say(
-        self, text: str, *, session_id: str, memory_id: str, ends_session: bool = False
+        self,
+        text: str,
+        *,
+        session_id: str,
+        memory_id: str,
+        facts: Sequence[Passage] = (),
+        ends_session: bool = False,
     ) -> Answer:
-        fail_if_asked(text)
+        fail_if_asked(text, *(fact.text for fact in facts))
         said = self.sessions.setdefault((memory_id, session_id), [])
         said.append(text)
         return Answer(text=f"{len(said)}: {text}", stop_reason="end_turn", served=served("say"))

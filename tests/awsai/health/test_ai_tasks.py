@@ -45,6 +45,8 @@ TASKS = (
     "publish_health",
     "reconcile",
     "read_attachments",
+    "converse",
+    "forget_memories",
     "forget_payloads",
     "sync_catalogue",
     "refresh_prices",

@@ -141,7 +141,7 @@ def asked_directly(service: str) -> None:
             remote.document_reader().read(PNG, media_type="image/png")
 
 
-# Of Q Business nothing is asked through the gateway, and nobody here reads pictures.
+# Q Business is asked beside others, which answer in any case, and nobody here reads pictures.
 BY_GATEWAY: dict[str, Callable[[], str]] = {
     "bedrock-claude": lambda: gateway.ask(QUESTION, asker=ASKER).provider,
     "bedrock-nova": lambda: gateway.ask(QUESTION, asker=ASKER).provider,

@@ -62,6 +62,8 @@ ROUTES: dict[str, str] = {
     "api-incident-timeline": "GET incident.view",
     "api-incident-attachments": "GET incident.view, POST incident.respond",
     "api-incident-attachment": "GET incident.view, DELETE incident.respond",
+    "api-incident-questions": "GET incident.view, POST incident.respond",
+    "api-incident-question": "GET incident.view",
     "api-incident-acknowledge": "POST incident.respond",
     "api-incident-mitigate": "POST incident.respond",
     "api-incident-assign": "POST incident.respond",
