@@ -17,6 +17,7 @@ from incidentops.access import audit
 from incidentops.incidents import payloads, rates
 from incidentops.incidents.models import Source
 from incidentops.incidents.payloads import Malformed
+from incidentops.rest.nesting import TOO_DEEP, is_too_deep
 
 _MAX_CONFIG = 64 * 1024
 _NOBODY = hashlib.sha256(b"").hexdigest()
@@ -169,10 +170,12 @@ def check_config(kind: str, config: Any) -> None:
 
 
 def _check_storable(config: Any) -> None:
+    if is_too_deep(config):
+        raise Malformed("config", TOO_DEEP)
     try:
         text = json.dumps(config, allow_nan=False, ensure_ascii=False)
         size = len(text.encode())
-    except (ValueError, RecursionError):
+    except ValueError:
         raise Malformed("config", "is not JSON that can be stored") from None
     if "\\u0000" in text:
         raise Malformed("config", "holds a NUL character")

@@ -68,6 +68,15 @@ def test_the_audit_does_not_keep_a_password_in_the_url_of_a_server() -> None:
         assert url == "https://[secret]@prometheus.example:9090/p"
 
 
+def test_a_configuration_nested_too_deeply_is_refused() -> None:
+    config: dict[str, Any] = {}
+    for _ in range(800):
+        config = {"a": config}
+    with pytest.raises(Malformed) as refusal:
+        sources.create(kind="generic", name="one", by="ann", config=config)
+    assert refusal.value.field == "config"
+
+
 def test_a_deleted_source_keeps_its_deliveries_and_frees_its_name(client: Client) -> None:
     source, secret = sources.create(kind="alertmanager", name="one", by="ann")
     with pytest.raises(sources.NameTaken):
