@@ -659,8 +659,10 @@ def _check_url(value: Any, where: str) -> None:
         return
     try:
         parts = urlsplit(value if isinstance(value, str) else "")
+        # A slash or a question mark in a password makes the rest of it look like a port.
+        _ = parts.port
     except ValueError:
-        raise Malformed(where, "is not a URL") from None
+        raise Malformed(where, "is not a URL; special characters need percent-encoding") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Malformed(where, "must be a URL that begins with http:// or https://")
 
