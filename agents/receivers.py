@@ -29,7 +29,8 @@ def follow(event: IncidentUpdated) -> None:
         if event.entry["detail"]["from"] != Status.MITIGATED:
             swarm.begin(event.number, opening=event.version)
     elif event.change == "incident.merged" and event.incident["status"] == Status.MERGED:
-        swarm.end(event.number, f"merged into #{event.incident['merged_into']}")
+        reason = f"merged into #{event.incident['merged_into']}"
+        swarm.end(event.number, reason, version=event.version)
     elif event.change in ("incident.severity", "incident.merged"):
         swarm.set_urgency(event.number)
 

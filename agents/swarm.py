@@ -99,11 +99,14 @@ def begin(number: int, *, opening: int = 0) -> Response | None:
     return response
 
 
-def end(number: int, reason: str) -> None:
-    """End the running response of an incident that is answered elsewhere now."""
+def end(number: int, reason: str, *, version: int) -> None:
+    """End the running response of an incident that is answered elsewhere since this version of it.
+
+    One that answers a later reopening goes on: whoever tells of the merger may do so again after it.
+    """
     with transaction.atomic():
         incident = lifecycle.lock(Incident(number=number))
-        for response in incident.responses.filter(state__in=_UNDECIDED):
+        for response in incident.responses.filter(state__in=_UNDECIDED, opening__lt=version):
             _end(response, reason)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from django.contrib import admin, messages
@@ -210,8 +211,13 @@ class SourceAdmin(History):
     search_fields = ("name", "=id")
     date_hierarchy = "created_at"
     ordering = ("name",)
-    exclude = ("secret_digest",)
+    exclude = ("secret_digest", "config")
+    readonly_fields = ("shown_config",)
     actions = ("enable", "disable")
+
+    @admin.display(description="config")
+    def shown_config(self, source: Source) -> str:
+        return json.dumps(source.shown_config, ensure_ascii=False)
 
     @admin.action(description="Enable", permissions=["switch"])
     def enable(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:

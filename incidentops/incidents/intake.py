@@ -216,12 +216,16 @@ def _unknown(arrival: _Arrival) -> dict[str, AlertIn]:
     }
 
 
+_KNOWN = ("fingerprint", "status", "state_changed_at", "starts_at", "ends_at")
+_DESCRIBED = ("title", "severity", "description", "service", "labels", "annotations", "url")
+
+
 def _current_rows(arrival: _Arrival, *, besides: Container[str]) -> dict[str, Alert]:
     """The open rows of the body's other fingerprints, locked in their order."""
     rows = (
         _open_rows(arrival)
         .select_for_update()
-        .only("fingerprint", "status", "state_changed_at", "starts_at", "ends_at")
+        .only(*_KNOWN, *(() if all(a.title for a in arrival.alerts.values()) else _DESCRIBED))
         .order_by("fingerprint")
     )
     return {row.fingerprint: row for row in rows if row.fingerprint not in besides}
@@ -268,13 +272,31 @@ def _wanted(
         if row is None:
             if alert.status == "firing":
                 wanted[fingerprint] = alert
-        elif row.state_changed_at > arrival.at or (tells_episodes and _is_of_the_past(alert, row)):
+            continue
+        if not alert.title:
+            alert = _described(alert, row)
+        if row.state_changed_at > arrival.at or (tells_episodes and _is_of_the_past(alert, row)):
             wanted[fingerprint] = _in_state_of(row, alert)
         elif alert.starts_at is None and not _fires_anew(alert, row):
             wanted[fingerprint] = replace(alert, starts_at=row.starts_at)
         else:
             wanted[fingerprint] = alert
     return wanted
+
+
+def _described(alert: AlertIn, row: Alert) -> AlertIn:
+    """A recovery without a title, with what was known of the alert where it says nothing."""
+    severity: payloads.Severity = next(one for one in payloads.SEVERITIES if one == row.severity)
+    return replace(
+        alert,
+        title=row.title,
+        severity=severity,
+        description=alert.description or row.description,
+        service=alert.service or row.service,
+        labels=alert.labels or row.labels,
+        annotations=alert.annotations or row.annotations,
+        url=alert.url or row.url,
+    )
 
 
 def _fires_anew(alert: AlertIn, row: Alert) -> bool:

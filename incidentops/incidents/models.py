@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import secrets
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Left, Length, Now
 from django.utils.timezone import now
+
+from incidentops.incidents.masking import masked
 
 # Clocks that agree this well are right.
 CLOCK_TOLERANCE = timedelta(seconds=5)
@@ -58,6 +61,12 @@ class Source(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.kind})"
+
+    @property
+    def shown_config(self) -> dict[str, Any]:
+        """The configuration for anybody to see: without the passwords in its URLs."""
+        shown: dict[str, Any] = masked(self.config)
+        return shown
 
 
 class Delivery(models.Model):

@@ -90,7 +90,10 @@ class NotJson(Malformed):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AlertIn:
-    """What a sender says about one alert. `ends_at` is set only when it has ended."""
+    """What a sender says about one alert. `ends_at` is set only when it has ended.
+
+    Without a title it only says of an alert that is known already that it has ended.
+    """
 
     fingerprint: str
     status: Status
@@ -517,6 +520,13 @@ class _Item:
     def line(self, name: str, longest: int) -> str:
         return _cut(" ".join(self.text(name).split()), longest)
 
+    def fingerprint(self) -> str:
+        """The sender's name for the alert; `dedup_key` is its other one, where nothing is mapped."""
+        given = self.text("fingerprint")
+        if given or "fingerprint" in self.mapping or not isinstance(self.alert, dict):
+            return given
+        return _scalar(self.alert.get("dedup_key"), self.path("dedup_key"))
+
     def instant(self, name: str) -> datetime | None:
         return _instant_or_epoch(self.read(name), self.path(name))
 
@@ -551,9 +561,7 @@ def _generic_status(
     return status
 
 
-def _generic_title(item: _Item, labels: dict[str, str], description: str) -> str:
-    if title := item.line("title", MAX_TITLE):
-        return title
+def _derived_title(item: _Item, labels: dict[str, str], description: str) -> str:
     summary = item.text("summary")
     if title := _title(labels, {"summary": summary, "description": description}):
         return title
@@ -579,14 +587,16 @@ def _generic_alert(
 ) -> AlertIn:
     labels = item.labels()
     description = _cut(item.text("description"), MAX_ANNOTATION)
-    title = _generic_title(item, labels, description)
     service = item.line("service", MAX_SERVICE) or service_of(labels, config)
     ends_at = item.instant("ends_at")
     status = _generic_status(item, ends_at, statuses, at=at)
+    given = item.fingerprint()
+    title = item.line("title", MAX_TITLE)
+    # A recovery needs no more than the name of what has recovered.
+    if not title and not (given and status == "resolved"):
+        title = _derived_title(item, labels, description)
     return AlertIn(
-        fingerprint=_generic_fingerprint(
-            item.text("fingerprint"), title=title, service=service, labels=labels
-        ),
+        fingerprint=_generic_fingerprint(given, title=title, service=service, labels=labels),
         status=status,
         severity=_severity(item.text("severity") or _severity_word(labels, config), severities),
         title=title,
@@ -659,8 +669,10 @@ def _check_url(value: Any, where: str) -> None:
         return
     try:
         parts = urlsplit(value if isinstance(value, str) else "")
+        # A slash or a question mark in a password makes the rest of it look like a port.
+        _ = parts.port
     except ValueError:
-        raise Malformed(where, "is not a URL") from None
+        raise Malformed(where, "is not a URL; special characters need percent-encoding") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Malformed(where, "must be a URL that begins with http:// or https://")
 

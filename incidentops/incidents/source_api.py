@@ -39,6 +39,9 @@ class SourceSerializer(serializers.ModelSerializer[Source]):
         )
         read_only_fields = fields
 
+    def to_representation(self, instance: Source) -> dict[str, Any]:
+        return {**super().to_representation(instance), "config": instance.shown_config}
+
     def get_url(self, source: Source) -> str:
         return sources.url_of(source)
 

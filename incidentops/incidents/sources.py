@@ -7,7 +7,6 @@ import hmac
 import json
 import secrets
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -15,8 +14,10 @@ from django.utils.timezone import now
 
 from incidentops.access import audit
 from incidentops.incidents import payloads, rates
+from incidentops.incidents.masking import MASK, StillMasked, masked, unmasked
 from incidentops.incidents.models import Source
 from incidentops.incidents.payloads import Malformed
+from incidentops.rest.nesting import TOO_DEEP, is_too_deep
 
 _MAX_CONFIG = 64 * 1024
 _NOBODY = hashlib.sha256(b"").hexdigest()
@@ -37,10 +38,11 @@ def create(
     """
     if kind not in Source.Kind.values:
         raise Malformed("kind", f"must be one of {', '.join(Source.Kind.values)}")
-    check_config(kind, config or {})
+    config = _given(config or {}, stored={})
+    check_config(kind, config)
     secret = new_secret()
     source = Source(
-        kind=kind, name=_checked_name(name), config=config or {}, secret_digest=digest_of(secret)
+        kind=kind, name=_checked_name(name), config=config, secret_digest=digest_of(secret)
     )
     with transaction.atomic():
         _save(source, force_insert=True)
@@ -48,7 +50,7 @@ def create(
             "source.create",
             actor=by,
             target=f"source:{source.pk}",
-            detail={"kind": source.kind, "name": source.name, "config": _told(source.config)},
+            detail={"kind": source.kind, "name": source.name, "config": source.shown_config},
         )
     return source, secret
 
@@ -73,6 +75,7 @@ def change(
         if name is not None:
             changes["name"] = _checked_name(name)
         if config is not None:
+            config = _given(config, stored=source.config)
             check_config(source.kind, config)
             changes["config"] = config
         if is_enabled is not None:
@@ -81,19 +84,9 @@ def change(
             setattr(source, field, value)
         if changes:
             _save(source, update_fields=list(changes))
-            told = changes | ({"config": _told(config)} if config is not None else {})
+            told = {name: masked(value) for name, value in changes.items()}
             audit.record("source.change", actor=by, target=f"source:{source.pk}", detail=told)
     return source
-
-
-def _told(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration as the audit keeps it for ever: without a password in the server's URL."""
-    url = config.get("prometheus_url")
-    if not isinstance(url, str) or "@" not in urlsplit(url).netloc:
-        return config
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return {**config, "prometheus_url": parts._replace(netloc=f"[secret]@{host}").geturl()}
 
 
 def rotate(source: Source, *, by: object) -> tuple[Source, str]:
@@ -168,11 +161,24 @@ def check_config(kind: str, config: Any) -> None:
     rates.check_limits(config.get("limits"))
 
 
+def _given(config: dict[str, Any], *, stored: dict[str, Any]) -> dict[str, Any]:
+    """The configuration that is meant, where credentials came back as they are shown."""
+    if is_too_deep(config):
+        raise Malformed("config", TOO_DEEP)
+    try:
+        meant: dict[str, Any] = unmasked(config, stored, "config")
+    except StillMasked as error:
+        raise Malformed(
+            error.path, f"holds {MASK} for a password that is not the stored one; give it in full"
+        ) from None
+    return meant
+
+
 def _check_storable(config: Any) -> None:
     try:
         text = json.dumps(config, allow_nan=False, ensure_ascii=False)
         size = len(text.encode())
-    except (ValueError, RecursionError):
+    except ValueError:
         raise Malformed("config", "is not JSON that can be stored") from None
     if "\\u0000" in text:
         raise Malformed("config", "holds a NUL character")

@@ -183,7 +183,7 @@ def test_casting_a_ballot_and_ending_the_response_do_not_lock_each_other_out(fak
             has_locked.set()
             while not is_somebody_waiting():
                 pass
-            swarm.end(response.incident_id, "merged into #2")
+            swarm.end(response.incident_id, "merged into #2", version=2)
         connection.close()
 
     with ThreadPoolExecutor(1) as pool:

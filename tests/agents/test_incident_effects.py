@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from django.utils.timezone import now
 
 from agents.models import Response, ResponseState
 from incidentops.incidents import lifecycle
 from incidentops.incidents.models import Incident
 from incidentops.realtime import outbox
+from incidentops.realtime.models import OutboxEvent
 
 pytestmark = pytest.mark.django_db
 
@@ -35,6 +37,26 @@ def test_an_incident_that_is_taken_back_from_another_is_responded_to_again(fakes
 
     assert cycles(part) == [(1, ResponseState.COMPLETE), (2, ResponseState.RUNNING)]
     assert cycles(whole) == [(1, ResponseState.RUNNING)]
+
+
+def test_a_merger_told_again_after_it_was_undone_leaves_the_new_response_at_work(fakes):
+    whole, part = an_open_incident("Database slow"), an_open_incident("Checkout slow")
+    lifecycle.merge(part, into=whole, by="ada")
+    outbox.relay()
+    lifecycle.reopen(part, by="ada")
+    outbox.relay()
+
+    # The process died between the receivers of the merger and the note that they were called.
+    merger = OutboxEvent.objects.filter(type="incident.updated", data__change="incident.merged")
+    assert merger.update(handled_at=None, due_at=now()) == 2
+    assert outbox.redeliver() == 2
+
+    assert cycles(part) == [(1, ResponseState.COMPLETE), (2, ResponseState.RUNNING)]
+    assert cycles(whole) == [(1, ResponseState.RUNNING)]
+
+    lifecycle.merge(part, into=whole, by="ada")
+    outbox.relay()
+    assert cycles(part) == [(1, ResponseState.COMPLETE), (2, ResponseState.COMPLETE)]
 
 
 def test_each_reopening_is_answered_once(fakes):

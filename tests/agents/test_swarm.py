@@ -200,7 +200,7 @@ def test_a_merged_incident_ends_its_response_and_the_work_in_progress_is_thrown_
     claim = claims.take()
     assert claim is not None
 
-    swarm.end(response.incident_id, "merged into #99")
+    swarm.end(response.incident_id, "merged into #99", version=2)
     assert not swarm.work(claim)
 
     response.refresh_from_db()

@@ -17,7 +17,12 @@ def fresh_for(settings):
 
 def test_what_was_read_serves_each_argument_until_it_is_old(fresh_for):
     read = []
-    lately = kept_fresh(lambda name: read.append(name) or len(read))
+
+    def count(name):
+        read.append(name)
+        return len(read)
+
+    lately = kept_fresh(count)
     assert [lately("a"), lately("b"), lately("a"), lately("b")] == [1, 2, 1, 2]
     fresh_for.AWSAI_FRESH = timedelta(0)
     assert [lately("a"), lately("a")] == [3, 4]

@@ -52,7 +52,7 @@ def test_a_text_is_learnt_listed_read_found_and_forgotten(api):
 
 
 def test_a_body_nested_too_deeply_is_a_bad_request(api):
-    assert is_problem(api("admin").post(URL, "[" * 100_000, JSON), 400)
+    assert is_problem(api("admin").post(URL, "[" * 100_000, JSON), 400, "body")
 
 
 def test_learning_the_same_again_changes_nothing_and_something_else_is_a_new_version(api):

@@ -158,6 +158,36 @@ def test_the_same_body_of_prometheus_has_no_new_effect() -> None:
     assert intake.receive(source, raw.encode()).replayed
 
 
+@pytest.mark.parametrize("name", ["fingerprint", "dedup_key"])
+def test_a_generic_recovery_by_name_alone_resolves_the_alert_and_leaves_its_words(
+    name: str,
+) -> None:
+    source = make_source("generic")
+    alert = {
+        name: "disk-7",
+        "title": "Disk full",
+        "description": "97 % used",
+        "severity": "critical",
+        "service": "db",
+        "labels": {"host": "a"},
+        "url": "https://example.org/d",
+    }
+    intake.receive(source, json.dumps(alert | {"status": "firing"}).encode())
+    known = Alert.objects.values(
+        "title", "description", "severity", "service", "labels", "url", "starts_at"
+    )
+    (before,) = known
+    receipt = intake.receive(source, json.dumps({name: "disk-7", "status": "resolved"}).encode())
+    assert (receipt.accepted, receipt.duplicates) == (1, 1)
+    assert list(known.all()) == [before]
+    row = Alert.objects.get()
+    assert (row.status, row.count) == ("resolved", 2)
+    # Nobody knows this one, so there is nothing to end.
+    other = intake.receive(source, json.dumps({name: "disk-8", "status": "resolved"}).encode())
+    assert (other.accepted, other.duplicates) == (1, 0)
+    assert Alert.objects.count() == 1
+
+
 def test_a_generic_body_is_never_taken_for_a_repetition() -> None:
     source = make_source("generic")
     for count in (1, 2):

@@ -301,6 +301,7 @@ def test_a_byte_order_mark_is_no_obstacle() -> None:
         ([], "config"),
         ({"service_label": 5}, "config.service_label"),
         ({"prometheus_url": "prometheus:9090"}, "config.prometheus_url"),
+        ({"prometheus_url": "http://ann:pass/word@prometheus"}, "config.prometheus_url"),
         ({"prometheus_url": "file:///etc/passwd"}, "config.prometheus_url"),
         ({"prometheus_url": "http://["}, "config.prometheus_url"),
         ({"severity_values": {"urgent": []}}, "config.severity_values.urgent"),

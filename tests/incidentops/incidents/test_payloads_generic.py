@@ -113,10 +113,26 @@ def test_a_long_fingerprint_is_hashed() -> None:
     assert one.fingerprint.startswith("sha256:")
 
 
+@pytest.mark.parametrize("name", ["fingerprint", "dedup_key"])
+def test_a_recovery_needs_no_more_than_the_name_of_what_recovered(name: str) -> None:
+    (one,) = read({name: "disk-7", "status": "resolved"})
+    assert (one.fingerprint, one.status, one.title) == ("disk-7", "resolved", "")
+    assert read({name: "disk-7", "title": "x"})[0].fingerprint == "disk-7"
+
+
+def test_a_mapped_fingerprint_is_not_looked_for_elsewhere() -> None:
+    document = {"id": 7, "dedup_key": "account", "title": "x"}
+    assert read(document, {"fingerprint": "to_string(id)"})[0].fingerprint == "7"
+
+
 @pytest.mark.parametrize(
     ("document", "mapping", "field"),
     [
         (5, None, "body"),
+        ({"fingerprint": "disk-7"}, None, "title"),
+        ({"fingerprint": "disk-7", "status": "firing"}, None, "title"),
+        ({"status": "resolved"}, None, "title"),
+        ({"dedup_key": [], "status": "resolved"}, None, "dedup_key"),
         ([5], None, "body[0]"),
         ({}, None, "title"),
         ({"alerts": [{"title": "a"}, {"title": {}}]}, None, "alerts[1].title"),

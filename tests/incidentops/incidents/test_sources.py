@@ -65,7 +65,70 @@ def test_the_audit_does_not_keep_a_password_in_the_url_of_a_server() -> None:
     assert sources.change(source, by="ann", config=config).config == config
     for entry in AuditEntry.objects.all():
         url = entry.detail["config"]["prometheus_url"]
-        assert url == "https://[secret]@prometheus.example:9090/p"
+        assert url == "https://ann:***@prometheus.example:9090/p"
+
+
+def test_a_configuration_nested_too_deeply_is_refused() -> None:
+    config: dict[str, Any] = {}
+    for _ in range(800):
+        config = {"a": config}
+    with pytest.raises(Malformed) as refusal:
+        sources.create(kind="generic", name="one", by="ann", config=config)
+    assert refusal.value.field == "config"
+
+
+SECRET_URL = "https://ann:hunter2@prometheus.example:9090/p"
+SHOWN_URL = "https://ann:***@prometheus.example:9090/p"
+
+
+def test_who_may_see_a_source_does_not_see_the_passwords_in_its_urls(client: Client) -> None:
+    config = {"prometheus_url": SECRET_URL, "notes": ["see http://t0ken@example.org/x"]}
+    source = make_source("prometheus", config=config)
+    viewer = make_user("auditor")
+    viewer.is_staff = True
+    viewer.save()
+    client.force_login(viewer)
+    for path in (
+        "/api/v1/sources/",
+        f"/api/v1/sources/{source.pk}/",
+        f"/admin/incidents/source/{source.pk}/change/",
+    ):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert SHOWN_URL in answer.content.decode()
+        assert "http://***@example.org/x" in answer.content.decode()
+        assert "hunter2" not in answer.content.decode()
+        assert "t0ken" not in answer.content.decode()
+
+
+def test_a_masked_url_that_is_written_back_keeps_its_password(client: Client) -> None:
+    client.force_login(make_user("admin"))
+    asked = {"kind": "prometheus", "name": "one", "config": {"prometheus_url": SECRET_URL}}
+    shown = client.post("/api/v1/sources/", asked, "application/json").json()
+    assert shown["config"] == {"prometheus_url": SHOWN_URL}
+    url = f"/api/v1/sources/{shown['id']}/"
+    wanted = {"config": {**shown["config"], "service_label": "team"}}
+    answer = client.patch(url, wanted, "application/json")
+    assert answer.json()["config"] == wanted["config"]
+    stored = Source.objects.get(pk=shown["id"]).config
+    assert stored == {"prometheus_url": SECRET_URL, "service_label": "team"}
+    other = {"config": {"prometheus_url": "https://bob:new@prometheus.example/"}}
+    assert client.patch(url, other, "application/json").status_code == 200
+    assert Source.objects.get(pk=shown["id"]).config == other["config"]
+
+
+@pytest.mark.parametrize("url", ["https://ann:***@elsewhere.example/p", "https://***@a.example"])
+def test_a_mask_never_takes_a_stored_password_to_another_place(client: Client, url: str) -> None:
+    client.force_login(make_user("admin"))
+    source = make_source("prometheus", config={"prometheus_url": SECRET_URL})
+    wanted = {"config": {"prometheus_url": url}}
+    answer = client.patch(f"/api/v1/sources/{source.pk}/", wanted, "application/json")
+    assert answer.status_code == 400
+    assert set(answer.json()["errors"]) == {"config.prometheus_url"}
+    asked = {"kind": "prometheus", "name": "new", **wanted}
+    assert client.post("/api/v1/sources/", asked, "application/json").status_code == 400
+    source.refresh_from_db()
+    assert source.config == {"prometheus_url": SECRET_URL}
 
 
 def test_a_deleted_source_keeps_its_deliveries_and_frees_its_name(client: Client) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from django.conf import settings
 from django.test import Client
@@ -9,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from incidentops.access.permissions import public, reading
-from tests.factories import make_token
+from tests.factories import make_service, make_source, make_token
 
 pytestmark = pytest.mark.django_db
 SECRET = "a secret of the inside"
@@ -69,6 +71,37 @@ def test_every_refusal_of_the_api_is_a_problem(api):
 
 def test_a_body_nested_too_deeply_is_a_bad_request(api):
     assert is_problem(api.post("/api/v1/tokens/", "[" * 100_000, "application/json"), 400)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [('{"a":', "}"), ("[", "]")])
+@pytest.mark.parametrize("levels", [101, 450, 800, 940])
+def test_a_member_nested_too_deeply_is_named_whoever_reads_it(api, levels, opening, closing):
+    deep = opening * levels + "1" + closing * levels
+    source = make_source("generic")
+    make_service("web")
+    for send, path_, field, rest in [
+        (api.post, "/api/v1/sources/", "config", '"kind": "generic", "name": "x"'),
+        (api.patch, f"/api/v1/sources/{source.pk}/", "config", '"name": "x"'),
+        (api.post, f"/api/v1/sources/{source.pk}/preview/", "document", '"config": {}'),
+        (
+            api.post,
+            "/api/v1/changes/",
+            "detail",
+            '"service": "web", "kind": "deploy", "title": "x"',
+        ),
+    ]:
+        body = f'{{{rest}, "{field}": {deep}}}'
+        answer = send(path_, body, content_type="application/json")
+        assert is_problem(answer, 400), (path_, answer.content)
+        assert set(answer.json()["errors"]) == {field}
+
+
+def test_a_member_nested_as_deep_as_is_allowed_is_stored_and_shown(api):
+    config = json.loads('{"a":' * 99 + "[]" + "}" * 99)
+    body = {"kind": "generic", "name": "deep", "config": config}
+    answer = api.post("/api/v1/sources/", body, "application/json")
+    assert answer.status_code == 201
+    assert api.get(f"/api/v1/sources/{answer.json()['id']}/").json()["config"] == config
 
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "once"}])
