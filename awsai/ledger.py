@@ -28,6 +28,7 @@ from awsai.models import AwsCall, AwsCallIntent, Outcome, RouteDecision
 from awsai.ports import NOTHING_USED, TOKEN_METERS, Trouble, Usage
 from awsai.purpose import Purpose
 from incidentops.access import chain
+from incidentops.inserts import insert
 from incidentops.realtime import outbox
 
 log = logging.getLogger(__name__)
@@ -221,12 +222,12 @@ def _open(openings: Sequence[_Opening]) -> list[AwsCallIntent | Exception]:
         else:
             opening.intent.is_allowance = granted.is_allowance
     made = [opening for opening in openings if opening.intent.pk not in refused]
-    RouteDecision.objects.bulk_create(_fresh_decisions(made))
+    insert(_fresh_decisions(made))
     for opening in made:
         decision = opening.about.decision
         opening.intent.route_decision = decision.pk if decision else None
         payloads.keep(opening.intent.pk, opening.about.words)
-    AwsCallIntent.objects.bulk_create(opening.intent for opening in made)
+    insert([opening.intent for opening in made])
     return [refused.get(opening.intent.pk, opening.intent) for opening in openings]
 
 

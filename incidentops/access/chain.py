@@ -17,6 +17,8 @@ from typing import Any, ClassVar, TypeVar
 
 from django.db import connection, models, transaction
 
+from incidentops.inserts import insert
+
 START = "0" * 64
 _ROWS_AT_ONCE = 2000
 
@@ -100,7 +102,7 @@ def extend(links: Sequence[L]) -> list[L]:
             link.sequence = sequence = sequence + 1
             link.previous_hash = last_hash
             link.hash = last_hash = link.digest()
-        stored = kind._default_manager.bulk_create(links)
+        stored = insert(list(links))
         # In plain SQL, here and below: each call of an AI service waits for it.
         move = f"UPDATE {kind.head._meta.db_table} SET sequence = %s, hash = %s WHERE id = 1"  # noqa: S608  # our own name
         with connection.cursor() as cursor:

@@ -19,6 +19,7 @@ from django.db.models import Max
 from django.db.models.functions import Now
 from django.utils.timezone import now
 
+from incidentops.inserts import insert
 from incidentops.realtime import background, channel, events, frames, topics
 from incidentops.realtime.events import Event
 from incidentops.realtime.models import OutboxEvent, RelayTurn, TopicEntry, TopicHead
@@ -64,9 +65,11 @@ def publish_all(happened: Iterable[Event]) -> list[OutboxEvent]:
     if not transaction.get_connection().in_atomic_block:
         raise transaction.TransactionManagementError("publish() needs a transaction")
     at = now()
-    rows = OutboxEvent.objects.bulk_create(
-        OutboxEvent(type=event.type, version=event.version, data=event.data(), at=at)
-        for event in happened
+    rows = insert(
+        [
+            OutboxEvent(type=event.type, version=event.version, data=event.data(), at=at)
+            for event in happened
+        ]
     )
     if not rows:
         return []
@@ -198,7 +201,7 @@ def _assign_positions(rows: list[OutboxEvent]) -> list[Placed]:
             for position, (row, data) in enumerate(items, start=first)
         ]
         placed.append(Placed(topic=topic, epoch=head.epoch, first=first, texts=texts))
-    TopicEntry.objects.bulk_create(entries)
+    insert(entries)
     TopicHead.objects.bulk_create(
         heads.values(),
         update_conflicts=True,
