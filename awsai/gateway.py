@@ -127,7 +127,7 @@ def ask(
         is_remote = is_remote and not guarded.is_closed
         route = _route(guarded.question, asker, level, regions=_regions() if is_remote else ())
         notes = [*guarded.notes]
-        if level is not Level.NORMAL:
+        if level is not Level.NORMAL or (is_remote and route.is_local):
             notes.append(route.choice.reason)
         cascade = _Cascade(
             question=guarded.question,

@@ -148,6 +148,11 @@ class Route:
     decision: RouteDecision
     choice: Choice
 
+    @property
+    def is_local(self) -> bool:
+        """Whether no model may be asked, only the local provider."""
+        return all(one.is_local for one in self.choice.cascade)
+
     def kept(self) -> int:
         """The id of the row, stored now if no call has stored it."""
         if self.decision._state.adding:

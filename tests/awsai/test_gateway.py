@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import redis
+from django.conf import settings
 
-from awsai import budgets, gateway, knowledge, prices, pricing, refresh
+from awsai import breaker, budgets, gateway, knowledge, prices, pricing, refresh, routes
+from awsai.breaker import Breakers, Target
 from awsai.emulator.emulator import Emulator
 from awsai.models import (
     AwsCall,
     AwsCallIntent,
     BudgetUse,
+    CatalogueModel,
     KnowledgeKind,
     RouteDecision,
     RouteOutcome,
@@ -164,6 +168,23 @@ def test_when_every_model_fails_the_local_writer_answers(emulator):
     assert reply.provider == "local"
     assert AwsCall.objects.filter(outcome="denied").count() > 1
     assert AwsCall.objects.filter(provider="local", outcome="succeeded").count() == 1
+
+
+def test_when_every_model_is_left_alone_the_reply_says_so(emulator, monkeypatch):
+    client = redis.Redis.from_url(settings.REDIS_URL)
+    own = Breakers(client, prefix=f"{settings.REDIS_PREFIX}-left-alone")
+    monkeypatch.setattr(breaker, "breakers", lambda: own)
+    monkeypatch.setattr(routes, "breakers", lambda: own)
+    for model in CatalogueModel.objects.all():
+        for region in model.regions or ["us-east-1"]:
+            target = Target(service=model.service, model=model.model_id, region=region)
+            for _ in range(5):
+                own.report(target, Trouble.UNAVAILABLE)
+    reply = gateway.ask(QUESTION, asker=ASKER)
+    assert reply.provider == "local"
+    assert reply.notes == ("No model of AWS may be asked: only the local provider.",)
+    for key in client.scan_iter(f"{settings.REDIS_PREFIX}-left-alone:*"):
+        client.delete(key)
 
 
 def test_over_budget_only_the_local_writer_is_asked_and_the_reply_says_why(emulator):
