@@ -237,7 +237,7 @@ def is_offered(verb: Verb, incident: Incident, request: HttpRequest) -> bool:
         case "release":
             return incident.assignee is not None
         case "wake":
-            return incident.snoozed_until is not None and incident.snoozed_until > now()
+            return incident.snoozed_until is not None
         case _:
             return True
 
@@ -283,6 +283,7 @@ def sent(incident: Incident) -> dict[str, Any]:
                 "subject": row.subject,
                 "body": row.body,
                 "state": row.state,
+                "held_until": instant(row.held_until) if row.due_at else None,
                 "error": row.error,
                 "provider": row.provider,
             }

@@ -11,6 +11,7 @@ from django.core import mail
 from django.db import connections
 from django.db.models import F
 from django.db.models.functions import Now
+from django.utils.timezone import now
 
 from agents import claims, swarm
 from agents.models import (
@@ -339,6 +340,20 @@ def test_an_agent_that_cannot_assess_abstains_visibly(fakes):
     assert {row.outlook["unknown"] for row in response.candidates.all()} == {
         "ValueError: prediction.outlook is broken"
     }
+
+
+def test_a_response_keeps_its_update_back_while_its_incident_is_snoozed(fakes, settings):
+    settings.EMAIL_RECIPIENTS = ["ann@example.org"]
+    response = opened()
+    until = now() + timedelta(hours=1)
+    lifecycle.snooze(response.incident, until=until, by="ada")
+    swarm.advance()
+
+    assert states(response)["communication"] == "done"
+    assert mail.outbox == []
+    assert {row.held_until for row in Notification.objects.all()} == {until}
+    entry = response.incident.timeline.filter(detail__phase="communication").latest("pk")
+    assert "Snoozed: 1 message waits until" in entry.text
 
 
 def test_when_the_communication_agent_fails_people_get_the_bare_facts(fakes):

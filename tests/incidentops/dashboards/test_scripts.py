@@ -127,6 +127,8 @@ def test_the_board_is_ordered_as_the_server_orders_it() -> None:
             [("low", "triggered"), ("critical", "triggered"), ("high", "resolved")] * 3, start=1
         )
     ]
+    cards[3]["snoozed_until"] = cards[4]["snoozed_until"] = "2026-01-01T00:00:00.000Z"
+    assert [card["number"] for card in board.columns(cards)[-1][1]] == [5, 4]
     rows = run(
         "columns.js",
         "return m.layout(v.cards)",
