@@ -298,7 +298,13 @@ def _why(
     if result.choice is not None:
         standing = next(s for s in result.standings if s.candidate == result.choice)
         return f"{len(standing.endorsers)} of {n} agents endorse {names[result.choice]}.{silent}"
-    best = max(result.standings, key=lambda s: (len(s.endorsers), s.score))
+    best = max(result.standings, key=lambda s: (s.is_endorsed, len(s.endorsers), s.score))
+    if best.is_endorsed:
+        return (
+            f"{len(best.endorsers)} of {n} agents endorse {names[best.candidate]}, but what cannot "
+            f"be undone needs evidence of {consensus.FAMILIES} families, whichever of them errs; "
+            f"they rest on {', '.join(best.families) or 'none'}.{silent}"
+        )
     return (
         f"No candidate was endorsed by {needed} of {n} agents; the most, {len(best.endorsers)}, "
         f"endorse {names[best.candidate]}.{silent}"

@@ -93,6 +93,19 @@ def test_people_are_told_why_the_response_was_escalated(fakes):
     assert sent["state"] == "sent"
 
 
+def test_what_cannot_be_undone_is_not_decided_on_evidence_of_one_family(fakes):
+    fakes.families = ("alerts",)
+    response = opened()
+    swarm.advance()
+
+    response.refresh_from_db()
+    assert response.state == ResponseState.ESCALATED
+    assert response.decision.outcome == "aborted"
+    assert "5 of 5 agents endorse restart" in response.decision.reason
+    assert "needs evidence of 2 families" in response.decision.reason
+    assert "they rest on alerts" in response.decision.reason
+
+
 def test_doing_nothing_about_a_firing_incident_is_escalated(fakes):
     fakes.scores = dict.fromkeys(
         ["detection", "diagnosis", "prediction", "resolution", "communication"],

@@ -289,6 +289,9 @@ class ResponseDecision extends ResponsePanel {
               <caption>
                 A candidate needs ${rule.quorum} of ${voters.length} endorsers and more than
                 ${number(rule.weight_needed)} of their weight.
+                ${rule.families_when_irreversible
+                  ? `What cannot be undone also needs evidence of ${rule.families_when_irreversible} families.`
+                  : ""}
               </caption>
               <thead>
                 <tr>
