@@ -415,6 +415,11 @@ def test_the_pages_work_without_scripts(
     )
     page.get_by_role("button", name="Attach", exact=True).click()
     expect(page.locator("#attachments article", has_text="bare.txt")).to_be_visible()
+    page.get_by_text("Comment, severity, snooze").click()
+    page.get_by_label("Merge into incident number").fill(str(responded))
+    page.get_by_role("button", name="Merge", exact=True).click()
+    expect(page.locator("#merge-errors")).to_contain_text("cannot be merged into itself")
+    expect(page.get_by_label("Merge into incident number")).to_be_focused()
     page.goto(f"{live.url}/ops?severity=critical")
     expect(page.locator(".card", has_text="checkout")).to_be_visible()
     page.goto(f"{live.url}/demo")
@@ -425,8 +430,11 @@ def test_the_pages_work_without_scripts(
 @pytest.mark.parametrize(
     ("path", "panels"),
     [
-        ("/transparency?incident=", ("incident-calls", "incident-routes", "response-findings")),
-        ("/incidents/", ("incident-attachments", "incident-timeline")),
+        (
+            "/transparency?incident=",
+            ("incident-calls", "incident-routes", "response-findings", "response-evidence"),
+        ),
+        ("/incidents/", ("incident-attachments", "incident-timeline", "response-evidence")),
     ],
 )
 def test_scripts_say_what_the_server_said(
@@ -443,6 +451,8 @@ def test_scripts_say_what_the_server_said(
     url = f"{live.url}{path}{responded}"
     open_live(page, url)
     bare.goto(url)
+    if page.locator("evidence-plot").count():
+        expect(page.locator("evidence-plot canvas").first).to_be_visible()
     for panel in panels:
         live_text, bare_text = (
             re.sub(r"\s+", "", one.locator(panel).text_content() or "") for one in (page, bare)
