@@ -6,6 +6,9 @@ when both hold: at least floor((n + f) / 2) + 1 distinct voters endorse it, and 
 (W + w_F) / 2. Any two such quorums share an honest voter, and of any quorum all but f are honest:
 with n = 5 and f = 1 four must endorse, so one liar always needs three honest voters beside it.
 
+What cannot be undone needs more: its endorsers must rest on evidence of `FAMILIES` families, and
+still do when any f of them are left out, for a liar can claim whatever it likes.
+
 Quarantined voters do not count, but the quorum does not shrink with them.
 
 Source: Castro & Liskov, Practical Byzantine Fault Tolerance, OSDI 1999 (quorum intersection); the
@@ -17,8 +20,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -29,6 +33,7 @@ from agents.case import NO_ACTION
 THRESHOLD = 0.5
 FAULTS = 1
 WEIGHT_CAP = 1.0
+FAMILIES = 2
 _DECIMALS = 6
 
 
@@ -73,7 +78,11 @@ class Electorate:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What a ballot answers. A ballot for another question never counts here."""
+    """What a ballot answers. A ballot for another question never counts here.
+
+    `irreversible` are the candidates that nothing undoes. It follows from their contents, which the
+    digests fix, so ballots need not repeat it.
+    """
 
     incident: int
     cycle: int
@@ -81,6 +90,7 @@ class Question:
     epoch: int
     candidates: tuple[str, ...]
     no_action: str
+    irreversible: frozenset[str] = frozenset()
 
     @property
     def candidates_digest(self) -> str:
@@ -115,12 +125,17 @@ class Ballot:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """How one candidate fared. `score` is the weighted mean over all valid ballots."""
+    """How one candidate fared. `score` is the weighted mean over all valid ballots.
+
+    Endorsed by enough voters and weight, one that cannot be undone may still lack `families`.
+    """
 
     candidate: str
     endorsers: tuple[str, ...]
     weight: float
     score: float
+    families: tuple[str, ...]
+    is_endorsed: bool
     is_decided: bool
 
 
@@ -268,13 +283,35 @@ def _standing(
     score = math.fsum(
         electorate.weight_of(name) * ballot.scores[candidate] for name, ballot in counted.items()
     )
+    is_endorsed = (
+        len(endorsers) >= quorum(len(electorate.voters)) and weight > electorate.weight_needed
+    )
+    evidence = [frozenset(filter(None, counted[name].families)) for name in endorsers]
     return Standing(
         candidate=candidate,
         endorsers=endorsers,
         weight=weight,
         score=round(score / heard, _DECIMALS) if heard else 0.0,
-        is_decided=len(endorsers) >= quorum(len(electorate.voters))
-        and weight > electorate.weight_needed,
+        families=tuple(sorted(frozenset[str]().union(*evidence))),
+        is_endorsed=is_endorsed,
+        is_decided=is_endorsed and (candidate not in question.irreversible or is_broad(evidence)),
+    )
+
+
+def is_broad(evidence: Sequence[frozenset[str]]) -> bool:
+    """Whether the endorsers' families are enough for what cannot be undone, whoever of them lies."""
+    kept = max(len(evidence) - FAULTS, 0)
+    return all(
+        len(frozenset[str]().union(*honest)) >= FAMILIES for honest in combinations(evidence, kept)
+    )
+
+
+def irreversible(contents: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+    """The digests of the candidates that act and that no step undoes."""
+    return frozenset(
+        digest
+        for digest, content in contents.items()
+        if content.get("action") != NO_ACTION and not content.get("inverse")
     )
 
 
@@ -307,6 +344,7 @@ def certificate(
             "quorum": quorum(len(electorate.voters)),
             "weight_cap": WEIGHT_CAP,
             "weight_needed": electorate.weight_needed,
+            "families_when_irreversible": FAMILIES,
         },
         "voters": voters_json(electorate),
         "ballots": [ballot_json(ballot) for ballot in ballots],
@@ -413,6 +451,8 @@ def content_digest(content: Mapping[str, Any]) -> str:
 
 def _read(proof: Mapping[str, Any]) -> tuple[Question, Electorate, list[Ballot]]:
     asked = proof["question"]
+    if not all(isinstance(content, Mapping) for content in asked["candidates"].values()):
+        raise TypeError("a candidate is no object")
     question = Question(
         incident=asked["incident"],
         cycle=asked["cycle"],
@@ -420,6 +460,7 @@ def _read(proof: Mapping[str, Any]) -> tuple[Question, Electorate, list[Ballot]]
         epoch=asked["epoch"],
         candidates=tuple(sorted(asked["candidates"])),
         no_action=asked["no_action"],
+        irreversible=irreversible(asked["candidates"]),
     )
     electorate = Electorate(
         epoch=asked["epoch"],
@@ -435,6 +476,4 @@ def _read(proof: Mapping[str, Any]) -> tuple[Question, Electorate, list[Ballot]]
     )
     if len({voter.name for voter in electorate.voters}) != len(electorate.voters):
         raise ValueError("a voter is listed twice")
-    if not all(isinstance(content, Mapping) for content in asked["candidates"].values()):
-        raise TypeError("a candidate is no object")
     return question, electorate, [ballot_from(ballot) for ballot in proof["ballots"]]

@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import transaction
+from django.utils.timezone import now
 
 from agents import cases, consensus, dictation, roster, streams, voting
 from agents.case import NO_ACTION, Case, Finding, Proposal
@@ -296,7 +298,13 @@ def _why(
     if result.choice is not None:
         standing = next(s for s in result.standings if s.candidate == result.choice)
         return f"{len(standing.endorsers)} of {n} agents endorse {names[result.choice]}.{silent}"
-    best = max(result.standings, key=lambda s: (len(s.endorsers), s.score))
+    best = max(result.standings, key=lambda s: (s.is_endorsed, len(s.endorsers), s.score))
+    if best.is_endorsed:
+        return (
+            f"{len(best.endorsers)} of {n} agents endorse {names[best.candidate]}, but what cannot "
+            f"be undone needs evidence of {consensus.FAMILIES} families, whichever of them errs; "
+            f"they rest on {', '.join(best.families) or 'none'}.{silent}"
+        )
     return (
         f"No candidate was endorsed by {needed} of {n} agents; the most, {len(best.endorsers)}, "
         f"endorse {names[best.candidate]}.{silent}"
@@ -316,6 +324,7 @@ def _communicate(claim: Claim, heartbeat: Heartbeat) -> Outcome:
     if claim.incident.origin == Incident.Origin.GAMEDAY:
         summary = f"An exercise: nothing was delivered. {subject}"
         return Outcome(summary=summary, reports=(report,))
+    held_until = _quiet_until(claim.incident)
     sent = [
         notification
         for place, update in enumerate(updates)
@@ -323,10 +332,17 @@ def _communicate(claim: Claim, heartbeat: Heartbeat) -> Outcome:
             key=_key(claim.response, update["audience"] if place else ""),
             incident_number=claim.incident.number,
             provider=report.finding.provider if report.finding else "local",
+            held_until=held_until,
             **update,
         )
     ]
     return Outcome(summary=_delivered(sent, subject), reports=(report,), sent=sent)
+
+
+def _quiet_until(incident: Incident) -> datetime | None:
+    """The end of the incident's snooze, as it stands now."""
+    until = Incident.objects.values_list("snoozed_until", flat=True).get(pk=incident.pk)
+    return until if until and until > now() else None
 
 
 def _key(response: Response, audience: str) -> str:
@@ -373,6 +389,10 @@ def outcome_of(response: Response) -> str:
 def _delivered(sent: list[Notification], subject: str) -> str:
     if not sent:
         return f"Nobody is configured to be told: {subject}"
+    if held_until := sent[0].held_until:
+        until = f"{held_until:%Y-%m-%d %H:%M} UTC"
+        waiting = "1 message waits" if len(sent) == 1 else f"{len(sent)} messages wait"
+        return f"Snoozed: {waiting} until {until}: {subject}"
     failed = sum(notification.state == Notification.State.FAILED for notification in sent)
     told = f"{len(sent) - failed} of {len(sent)} recipients were told"
     return f"{told}: {subject}"

@@ -142,6 +142,7 @@ def question(response: Response, candidates: list[Candidate], round_: int) -> co
         epoch=response.epoch,
         candidates=tuple(candidate.digest for candidate in candidates),
         no_action=next(row.digest for row in candidates if row.action == NO_ACTION),
+        irreversible=consensus.irreversible({row.digest: row.content for row in candidates}),
     )
 
 

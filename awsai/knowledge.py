@@ -1,18 +1,20 @@
 """What this installation has learnt, and how it is looked up.
 
 Rows change through `learn` and `forget` alone: they give the knowledge a new edition, by which every
-process knows that its index is old.
+process knows that its index is old. It then compares the states of all documents and reads those that
+have changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
+from threading import Lock
 from uuid import UUID, uuid4
 
 from django.db import transaction
+from django.db.models.functions import Length
 from django.utils import timezone
 
 from awsai.models import Knowledge, KnowledgeEdition, KnowledgeKind
@@ -68,12 +70,18 @@ def search(query: str, limit: int) -> tuple[Excerpt, ...]:
 
     A score is BM25 relative to the best passage found: it orders one answer, nothing more.
     """
-    index = _index()
-    matches = index.bm25.most_similar(query, limit=limit)
-    return tuple(
-        replace(index.excerpts[match.index], score=match.score / matches[0].score)
-        for match in matches
-    )
+    # Before the rows, which may then be newer than it says, never older; and before the turn, so that
+    # nobody has it who still waits for a connection.
+    edition = KnowledgeEdition.objects.filter(pk=1).values_list("stamp", flat=True).first()
+    with _turn:
+        if _index.edition != edition:
+            _catch_up(_index)
+            _index.edition = edition
+        matches = _index.bm25.most_similar(query, limit=limit)
+        return tuple(
+            replace(_index.excerpts[match.index], score=match.score / matches[0].score)
+            for match in matches
+        )
 
 
 def storable(text: str) -> str:
@@ -116,42 +124,74 @@ def _start(text: str, begin: int) -> int:
 
 # --- The index of this process
 
+# The row's version is not enough: a change that was rolled back gives its number, and on SQLite its
+# key, to the next one.
+_State = tuple[str, int, datetime, int]
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+
+@dataclass(kw_only=True, eq=False)
 class _Index:
-    edition: UUID | None
-    excerpts: Sequence[Excerpt]
-    bm25: Bm25
+    """What is known of each document: its state when it was read, and the indexes of its passages.
+
+    They rise with the documents' keys, so that equally good passages come in one order everywhere.
+    """
+
+    edition: UUID | None = None
+    states: dict[int, _State] = field(default_factory=dict)
+    places: dict[int, range] = field(default_factory=dict)
+    excerpts: dict[int, Excerpt] = field(default_factory=dict)
+    bm25: Bm25 = field(default_factory=Bm25)
 
 
-_EMPTY = _Index(edition=None, excerpts=(), bm25=Bm25(()))
-_current = _EMPTY
+_index = _Index()
+# Threads search and change the same index.
+_turn = Lock()
+# More passages than a document of the size that is taken in can have.
+_MOST_PASSAGES = 2**20
+# Databases bound how many keys a query may name.
+_FEW = 500
 
 
-def _index() -> _Index:
-    global _current
-    # The edition is read before the rows: rows may then be newer than it says, never older.
-    edition = KnowledgeEdition.objects.filter(pk=1).values_list("stamp", flat=True).first()
-    index = _current
-    if index.edition != edition:
-        _current = index = _read(edition)
-    return index
+def _catch_up(index: _Index) -> None:
+    """Bring the index up to date: only documents that have changed are read."""
+    states: dict[int, _State] = {
+        pk: (ref, version, learnt_at, size)
+        for pk, ref, version, learnt_at, size in Knowledge.objects.values_list(
+            "pk", "ref", "version", "learnt_at", Length("text")
+        )
+    }
+    for pk in [pk for pk, state in index.states.items() if states.get(pk) != state]:
+        _drop(index, pk)
+    new = states.keys() - index.states.keys()
+    known = Knowledge.objects.annotate(size=Length("text"))
+    for row in known.iterator() if len(new) > _FEW else known.filter(pk__in=new):
+        if row.pk not in index.states:
+            _take_in(index, row, (row.ref, row.version, row.learnt_at, row.size))
 
 
-def _read(edition: UUID | None) -> _Index:
-    excerpts = [
-        Excerpt(
+def _take_in(index: _Index, row: Knowledge, state: _State) -> None:
+    texts = passages(row.text)
+    places = range(row.pk * _MOST_PASSAGES, row.pk * _MOST_PASSAGES + len(texts))
+    for number, (place, text) in enumerate(zip(places, texts, strict=True), start=1):
+        index.excerpts[place] = excerpt = Excerpt(
             id=f"{row.kind}:{row.ref}#{number}",
             text=text,
             title=row.title,
             uri=row.uri,
             score=0.0,
         )
-        for row in Knowledge.objects.order_by("pk").iterator()
-        for number, text in enumerate(passages(row.text), start=1)
-    ]
-    bm25 = Bm25([f"{excerpt.title}\n{excerpt.text}" for excerpt in excerpts])
-    return _Index(edition=edition, excerpts=excerpts, bm25=bm25)
+        index.bm25.add(place, _searched(excerpt))
+    index.states[row.pk], index.places[row.pk] = state, places
+
+
+def _drop(index: _Index, pk: int) -> None:
+    for place in index.places.pop(pk):
+        index.bm25.remove(place, _searched(index.excerpts.pop(place)))
+    del index.states[pk]
+
+
+def _searched(excerpt: Excerpt) -> str:
+    return f"{excerpt.title}\n{excerpt.text}"
 
 
 def _locked_edition() -> KnowledgeEdition:

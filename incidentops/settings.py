@@ -246,6 +246,7 @@ def _every(seconds: float, task: str) -> dict[str, Any]:
 CELERY_BEAT_SCHEDULE = {
     "relay-sweep": _every(1, "incidentops.realtime.tasks.sweep"),
     "correlation-sweep": _every(2, "incidentops.incidents.tasks.correlate"),
+    "snooze-sweep": _every(2, "incidentops.incidents.tasks.wake"),
     "response-reaper": _every(1, "agents.tasks.reap"),
     "notification-retry": _every(15, "incidentops.notifications.tasks.retry"),
     "idempotency-prune": _every(3600, "incidentops.rest.tasks.prune"),

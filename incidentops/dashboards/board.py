@@ -45,6 +45,8 @@ COLUMNS = (
         statuses=("resolved", "closed"),
         empty="Nothing was resolved in the last 24 hours.",
     ),
+    # Below the others, and only while it holds something.
+    Column(slug="snoozed", title="Snoozed", statuses=(), empty=""),
 )
 
 
@@ -64,12 +66,16 @@ def urgency(card: Card) -> tuple[int, int]:
     return rank, -card["number"]
 
 
+def stands_in(card: Card, column: Column) -> bool:
+    """A snoozed card leaves the column of its status until the snooze ends."""
+    if card.get("snoozed_until"):
+        return column.slug == "snoozed"
+    return card["status"] in column.statuses
+
+
 def columns(cards: Iterable[Card]) -> list[tuple[Column, list[Card]]]:
     ordered = sorted(cards, key=urgency)
-    return [
-        (column, [card for card in ordered if card["status"] in column.statuses])
-        for column in COLUMNS
-    ]
+    return [(column, [card for card in ordered if stands_in(card, column)]) for column in COLUMNS]
 
 
 def counts(cards: Iterable[Card]) -> dict[str, int]:

@@ -252,6 +252,7 @@ def _open(group: _Group) -> Incident:
 
 def _tell_attached(incident: Incident, alerts: Sequence[Alert]) -> None:
     """One line, one version and one event for the whole batch."""
+    was_snoozed = incident.snoozed_until is not None
     _heed(incident, alerts)
     incident.alert_count = lifecycle.count_alerts(incident)
     incident.version += 1
@@ -261,6 +262,7 @@ def _tell_attached(incident: Incident, alerts: Sequence[Alert]) -> None:
     text = f"{count} attached: {alerts[0].title}" + (" and others." if len(alerts) > 1 else ".")
     if ahead:
         text += f" {len(ahead)} claimed to begin in the future; their arrival counts instead."
+    text += _roused(incident, was_snoozed)
     entry = timeline.tell(
         incident,
         "alert.attached",
@@ -285,6 +287,11 @@ def _tell_attached(incident: Incident, alerts: Sequence[Alert]) -> None:
     )
 
 
+def _roused(incident: Incident, was_snoozed: bool) -> str:
+    is_over = was_snoozed and incident.snoozed_until is None
+    return f" That ended the snooze: it is {incident.severity} now." if is_over else ""
+
+
 def _heed(incident: Incident, alerts: Iterable[Alert]) -> list[str]:
     """Let alerts raise the severity and move the beginning forward; gives what has changed."""
     changed = []
@@ -299,6 +306,8 @@ def _heed(incident: Incident, alerts: Iterable[Alert]) -> list[str]:
         is_worse = severity.rank < Severity(incident.severity).rank
         if is_worse and not incident.is_severity_fixed and alert.status == Alert.Status.FIRING:
             incident.severity = severity
+            # Quiet was asked for something less bad.
+            lifecycle.rouse(incident)
             changed.append("incident.severity")
         incident.service = incident.service or alert.service
     return changed
@@ -383,10 +392,11 @@ def _catch_up(number: int) -> None:
         firing = Alert.objects.filter(
             incident=incident, is_current=True, status=Alert.Status.FIRING
         )
-        was = incident.severity
+        was, was_snoozed = incident.severity, incident.snoozed_until is not None
         changed = _heed(incident, firing)
         if "incident.severity" in changed:
             text = f"Severity rose from {was} to {incident.severity} with its alerts."
+            text += _roused(incident, was_snoozed)
             detail = {"from": was, "to": incident.severity}
             lifecycle.commit(incident, "incident.severity", text, by=CORRELATION, detail=detail)
         elif changed:

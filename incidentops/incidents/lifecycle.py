@@ -28,14 +28,17 @@ from incidentops.incidents.models import (
     Source,
     Status,
 )
+from incidentops.notifications import delivery
 from incidentops.realtime import outbox
 
-# Actors that are no one: what they do are facts about alerts, files and answers, which stay off the
-# audit chain.
+# Actors that are no one: what they do are facts about alerts, files, answers and the time, which stay
+# off the audit chain.
 RECOVERY, CORRELATION, READING, ANSWERING = "recovery", "correlation", "reading", "answering"
-FACTS = frozenset({RECOVERY, CORRELATION, READING, ANSWERING})
+SNOOZE = "snooze"
+FACTS = frozenset({RECOVERY, CORRELATION, READING, ANSWERING, SNOOZE})
 
 CLOSED = "incident.closed"
+WOKEN_AT_ONCE = 200
 
 # An alert's id, the incident's number, and the reason.
 Placement = tuple[int, int, dict[str, Any]]
@@ -139,7 +142,7 @@ def resolve(
         incident = lock(incident)
         _transition(incident, Status.RESOLVED)
         incident.resolved_at = at or now()
-        incident.snoozed_until = None
+        rouse(incident, moot=f"Incident {incident.number} was resolved before the snooze ended.")
         _retire_alerts(incident)
         text = f"Resolved by {by}." + (f" {reason}" if reason else "")
         commit(incident, "incident.resolved", text, by=by)
@@ -180,6 +183,7 @@ def reopen(incident: Incident, *, by: object, reason: str = "") -> Incident:
             incident.reopen_count += 1
         incident.resolved_at = incident.closed_at = None
         incident.merged_into = None
+        rouse(incident)
         _save_as_only_open_one(incident)
         if other is not None:
             _take_back(incident, other, by=by)
@@ -224,14 +228,53 @@ def change_severity(incident: Incident, *, severity: str, by: object) -> Inciden
 
 
 def snooze(incident: Incident, *, until: datetime | None, by: object) -> Incident:
-    """Ask for quiet until an instant; None ends the quiet."""
+    """Ask for quiet until an instant: no board calls for it and no message goes out before.
+
+    None ends the quiet. So does what is worse than what was snoozed, and the end of the incident.
+    """
     with transaction.atomic():
         incident = lock(incident)
         _demand_open(incident, "snoozed")
-        incident.snoozed_until = until
+        if until:
+            incident.snoozed_until = until
+            delivery.hold(incident.number, until=until)
+        else:
+            rouse(incident)
         text = f"Snoozed until {until:%Y-%m-%d %H:%M} UTC by {by}." if until else f"Woken by {by}."
         commit(incident, "incident.snoozed", text, by=by, detail={"until": instant(until)})
     return incident
+
+
+def rouse(incident: Incident, *, moot: str = "") -> None:
+    """End the snooze of a locked incident, if it has one; its `commit` is the caller's.
+
+    Messages that waited go out, or are dropped for the reason why they are `moot`.
+    """
+    if incident.snoozed_until is None:
+        return
+    incident.snoozed_until = None
+    if moot:
+        delivery.drop(incident.number, reason=moot)
+    else:
+        delivery.release(incident.number)
+
+
+def wake_due() -> int:
+    """End the snoozes whose time has passed; how many."""
+    due = Incident.objects.open().filter(snoozed_until__lte=now()).order_by("number")
+    return sum(_wake(number) for number in list(due.values_list("pk", flat=True)[:WOKEN_AT_ONCE]))
+
+
+def _wake(number: int) -> bool:
+    with transaction.atomic():
+        incident = lock(Incident(number=number))
+        until = incident.snoozed_until
+        if not incident.is_open or until is None or until > now():
+            return False
+        rouse(incident)
+        text = f"The snooze ended: it was asked for until {until:%Y-%m-%d %H:%M} UTC."
+        commit(incident, "incident.woken", text, by=SNOOZE)
+    return True
 
 
 def set_impact_start(incident: Incident, *, at: datetime, by: object) -> Incident:
@@ -275,7 +318,7 @@ def merge(incident: Incident, *, into: Incident, by: object) -> Incident:
             },
         )
         incident.merged_into = into
-        incident.snoozed_until = None
+        rouse(incident, moot=f"Incident {incident.number} was merged into {into.number}.")
         incident.alert_count = 0
         _absorb(into, incident)
         detail = {"into": into.number, "from": incident.number, "alerts": moved}

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
+from django.db.models import Case, QuerySet, When
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.timezone import now
@@ -24,6 +26,8 @@ from incidentops.incidents.topics import QUESTIONS_SHOWN
 from incidentops.notifications.models import Notification
 from incidentops.realtime import topics
 from incidentops.rest.uploads import MOST_BYTES
+
+MOST_OTHERS = 50
 
 
 class Attach(forms.Form):
@@ -51,13 +55,35 @@ class Snooze(forms.Form):
     minutes = forms.IntegerField(min_value=5, max_value=24 * 60)
 
 
+class Merge(forms.Form):
+    into = forms.IntegerField(min_value=1, max_value=2**63 - 1)
+
+
+class AlertIds(forms.TypedMultipleChoiceField):
+    """Any ids: which of them are the incident's own, the domain function knows."""
+
+    def valid_value(self, value: str) -> bool:
+        return value.isascii() and value.isdecimal() and len(value) < 19
+
+
+class Split(forms.Form):
+    alerts = AlertIds(
+        coerce=int, error_messages={"required": "Choose the alerts that move to a new incident."}
+    )
+    title = forms.CharField(max_length=300, required=False, strip=True)
+
+
 class Reason(forms.Form):
     reason = forms.CharField(max_length=1000, required=False, strip=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verb:
-    """Something a responder may do. `statuses` are those in which it is lawful."""
+    """Something a responder may do. `statuses` are those in which it is lawful.
+
+    `done` may name the `number` of the incident that `run` gives. With a `field` the page shows
+    beside it why the domain refuses, and every other error beside its own.
+    """
 
     slug: str
     label: str
@@ -65,6 +91,23 @@ class Verb:
     form: type[forms.Form]
     run: Callable[[Incident, User, dict[str, Any]], Incident]
     done: str
+    field: str = ""
+
+
+class Refused(Exception):
+    """What was asked is not possible; the message says why."""
+
+
+def merge(incident: Incident, by: User, data: dict[str, Any]) -> Incident:
+    into = Incident.objects.filter(number=data["into"]).first()
+    if into is None:
+        raise Refused(f"There is no incident {data['into']}.")
+    lifecycle.merge(incident, into=into, by=by)
+    return into
+
+
+def split(incident: Incident, by: User, data: dict[str, Any]) -> Incident:
+    return lifecycle.split(incident, alert_ids=set(data["alerts"]), title=data["title"], by=by)
 
 
 def attach(incident: Incident, by: User, data: dict[str, Any]) -> Incident:
@@ -215,6 +258,24 @@ _VERBS = (
         run=lambda incident, by, _: lifecycle.snooze(incident, until=None, by=by),
         done="The snooze has ended.",
     ),
+    Verb(
+        slug="merge",
+        label="Merge",
+        statuses=_reaching(Status.MERGED),
+        form=Merge,
+        run=merge,
+        done="Merged into incident #{number}. Reopening takes it out again.",
+        field="into",
+    ),
+    Verb(
+        slug="split",
+        label="Split",
+        statuses=_OPEN,
+        form=Split,
+        run=split,
+        done="The alerts are in the new incident #{number} now.",
+        field="alerts",
+    ),
 )
 VERBS = {verb.slug: verb for verb in _VERBS}
 BUTTONS = ("acknowledge", "mitigate", "resolve", "close", "reopen", "take", "release", "wake")
@@ -222,6 +283,13 @@ BUTTONS = ("acknowledge", "mitigate", "resolve", "close", "reopen", "take", "rel
 
 @requires("incident.view")
 def detail(request: HttpRequest, number: int) -> HttpResponse:
+    return _page(request, number)
+
+
+def _page(
+    request: HttpRequest, number: int, *, refused: dict[str, forms.Form] | None = None
+) -> HttpResponse:
+    """The page, with what was entered and the errors of a form that was refused."""
     incident = get_object_or_404(
         Incident.objects.select_related("assignee", "source"), number=number
     )
@@ -240,8 +308,17 @@ def detail(request: HttpRequest, number: int) -> HttpResponse:
             for verb in map(VERBS.__getitem__, BUTTONS)
         ],
         "severities": Severity.values,
+        "open_statuses": [status.value for status in _OPEN],
+        "others": others(incident),
+        "forms": {"merge": Merge(), "split": Split(), **(refused or {})},
     }
     return render(request, "incidents/incident.html", context)
+
+
+def others(incident: Incident) -> QuerySet[Incident]:
+    """Open incidents that it may be merged into, those of its service first, then the newest."""
+    is_near = Case(When(service=incident.service, then=0), default=1)
+    return Incident.objects.open().exclude(pk=incident.pk).order_by(is_near, "-pk")[:MOST_OTHERS]
 
 
 def is_offered(verb: Verb, incident: Incident, request: HttpRequest) -> bool:
@@ -254,7 +331,7 @@ def is_offered(verb: Verb, incident: Incident, request: HttpRequest) -> bool:
         case "release":
             return incident.assignee is not None
         case "wake":
-            return incident.snoozed_until is not None and incident.snoozed_until > now()
+            return incident.snoozed_until is not None
         case _:
             return True
 
@@ -268,6 +345,8 @@ def act(request: HttpRequest, number: int, verb: str) -> HttpResponse:
     chosen = VERBS[verb]
     form = chosen.form(request.POST, request.FILES)
     if not form.is_valid():
+        if chosen.field:
+            return _refused(request, number, chosen, form, status=HTTPStatus.BAD_REQUEST)
         problems = [f"{name}: {error}" for name, errors in form.errors.items() for error in errors]
         messages.error(request, f"{chosen.label} was not possible. {' '.join(problems)}")
         return redirect("incident", number=number)
@@ -275,12 +354,23 @@ def act(request: HttpRequest, number: int, verb: str) -> HttpResponse:
         messages.error(request, "Only people act here; programs use the API.")
         return redirect("incident", number=number)
     try:
-        chosen.run(incident, request.user, form.cleaned_data)
-    except (lifecycle.InvalidTransition, attachments.Refused, questions.Refused) as error:
+        changed = chosen.run(incident, request.user, form.cleaned_data)
+    except (lifecycle.InvalidTransition, attachments.Refused, questions.Refused, Refused) as error:
+        if chosen.field:
+            form.add_error(chosen.field, str(error))
+            return _refused(request, number, chosen, form, status=HTTPStatus.CONFLICT)
         messages.error(request, f"{chosen.label} was not possible. {error}")
     else:
-        messages.success(request, chosen.done)
+        messages.success(request, chosen.done.format(number=changed.number))
     return redirect("incident", number=number)
+
+
+def _refused(
+    request: HttpRequest, number: int, verb: Verb, form: forms.Form, *, status: HTTPStatus
+) -> HttpResponse:
+    page = _page(request, number, refused={verb.slug: form})
+    page.status_code = status
+    return page
 
 
 def nothing_more(incident: Incident) -> dict[str, Any]:
@@ -300,6 +390,7 @@ def sent(incident: Incident) -> dict[str, Any]:
                 "subject": row.subject,
                 "body": row.body,
                 "state": row.state,
+                "held_until": instant(row.held_until) if row.due_at else None,
                 "error": row.error,
                 "provider": row.provider,
             }

@@ -131,29 +131,50 @@ class TfIdf:
 class Bm25:
     """A corpus ranked by Okapi BM25. Scores have no upper bound: they rank, they do not measure.
 
+    A text has its place in `texts` for an index, or the one it is added with. What depends on the
+    whole corpus is computed for the words of a query, so that adding or removing a text costs as
+    much as that text is long.
+
     Source: Robertson & Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond (2009),
     with idf = ln(1 + (n - df + 0.5) / (df + 0.5)), which is never negative.
     """
 
-    def __init__(self, texts: Sequence[str], *, k1: float = 1.2, b: float = 0.75) -> None:
-        bags = [Counter(words(text)) for text in texts]
-        lengths = [bag.total() for bag in bags]
-        mean = sum(lengths) / len(lengths) if lengths else 0.0
-        frequency = Counter(word for bag in bags for word in bag)
-        self._postings: dict[str, list[tuple[int, float]]] = {}
-        for index, bag in enumerate(bags):
-            damping = k1 * (1 - b + b * lengths[index] / mean) if mean else k1
-            for word, count in bag.items():
-                df = frequency[word]
-                idf = math.log(1 + (len(bags) - df + 0.5) / (df + 0.5))
-                weight = idf * count * (k1 + 1) / (count + damping)
-                self._postings.setdefault(word, []).append((index, weight))
+    def __init__(self, texts: Sequence[str] = (), *, k1: float = 1.2, b: float = 0.75) -> None:
+        self._k1, self._b = k1, b
+        self._lengths: dict[int, int] = {}
+        self._total = 0
+        self._postings: dict[str, dict[int, int]] = {}
+        for index, text in enumerate(texts):
+            self.add(index, text)
+
+    def add(self, index: int, text: str) -> None:
+        bag = Counter(words(text))
+        self._lengths[index] = bag.total()
+        self._total += bag.total()
+        for word, count in bag.items():
+            self._postings.setdefault(word, {})[index] = count
+
+    def remove(self, index: int, text: str) -> None:
+        """Take out a text; it must be the one that was added."""
+        self._total -= self._lengths.pop(index)
+        for word in set(words(text)):
+            with_it = self._postings[word]
+            del with_it[index]
+            if not with_it:
+                del self._postings[word]
 
     def most_similar(self, text: str, *, limit: int = 10) -> list[Match]:
+        k1, b, lengths, n = self._k1, self._b, self._lengths, len(self._lengths)
+        mean = self._total / n if n else 0.0
         scores: dict[int, float] = {}
-        for word, count in Counter(words(text)).items():
-            for index, weight in self._postings.get(word, ()):
-                scores[index] = scores.get(index, 0.0) + count * weight
+        for word, asked in Counter(words(text)).items():
+            postings = self._postings.get(word, {})
+            df = len(postings)
+            idf = math.log(1 + (n - df + 0.5) / (df + 0.5))
+            for index, count in postings.items():
+                damping = k1 * (1 - b + b * lengths[index] / mean)
+                weight = idf * count * (k1 + 1) / (count + damping)
+                scores[index] = scores.get(index, 0.0) + asked * weight
         return _best(scores, limit)
 
 

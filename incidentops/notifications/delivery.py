@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import DateTimeField, ExpressionWrapper, F, Value
@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 
 from incidentops.access import audit
 from incidentops.notifications import transports
-from incidentops.notifications.models import Notification
+from incidentops.notifications.models import Notification, NotificationQuerySet
 from incidentops.notifications.transports import DeliveryFailed, Message
 
 logger = logging.getLogger(__name__)
@@ -39,8 +39,11 @@ def send(
     subject: str,
     body: str,
     provider: str,
+    held_until: datetime | None = None,
 ) -> list[Notification]:
     """Send one message to everybody its audience has, through every transport.
+
+    Before `held_until` it is only stored, and sent by `retry_due` after it.
 
     Asking again with the same key sends nothing again and gives the same rows, as they now stand.
     A failed hand-over is recorded and tried again later by `retry_due`. An empty list means that
@@ -57,6 +60,7 @@ def send(
             body=body,
             provider=provider,
             due_at=Now(),
+            held_until=held_until,
         )
         for transport in transports.transports()
         for recipient in transport.recipients(audience)
@@ -146,6 +150,27 @@ def retry_due() -> int:
     """Hand over what is due: failed before, or left by a worker that died. A bounded batch."""
     due = Notification.objects.due().order_by("due_at").values_list("pk", flat=True)
     return sum(attempt(pk) for pk in list(due[:SWEEP_SIZE]))
+
+
+def hold(incident_number: int, *, until: datetime) -> None:
+    """Keep back what is still to be sent about an incident."""
+    _about(incident_number).update(held_until=until)
+
+
+def release(incident_number: int) -> None:
+    """Let go what was kept back; the next `retry_due` hands it over."""
+    _about(incident_number).update(held_until=None)
+
+
+def drop(incident_number: int, *, reason: str) -> None:
+    """Send nothing of what was kept back: it is no longer true."""
+    _about(incident_number).filter(held_until__gt=Now()).update(
+        state=Notification.State.DROPPED, error=reason, due_at=None
+    )
+
+
+def _about(incident_number: int) -> NotificationQuerySet:
+    return Notification.objects.waiting().filter(incident_number=incident_number)
 
 
 def send_again(notification: Notification, *, by: object) -> bool:

@@ -8,7 +8,13 @@ from django.utils.timezone import now
 class NotificationQuerySet(models.QuerySet["Notification"]):
     def due(self) -> NotificationQuerySet:
         """What may be handed over now, by the database's clock."""
-        return self.exclude(state=Notification.State.SENT).filter(due_at__lte=Now())
+        return self.waiting().filter(
+            models.Q(held_until=None) | models.Q(held_until__lte=Now()), due_at__lte=Now()
+        )
+
+    def waiting(self) -> NotificationQuerySet:
+        """What is still to be handed over, now or later."""
+        return self.exclude(state=Notification.State.SENT).exclude(due_at=None)
 
 
 class Notification(models.Model):
@@ -16,13 +22,15 @@ class Notification(models.Model):
 
     `key` makes sending idempotent: whoever asks twice for the same message gets the same row.
     `due_at` is when it may next be handed over, None when never again; claiming a message moves it
-    past the claimer's lease.
+    past the claimer's lease. Until `held_until` somebody has asked for quiet; a message that has
+    become moot meanwhile is dropped.
     """
 
     class State(models.TextChoices):
         PENDING = "pending"
         SENT = "sent"
         FAILED = "failed"
+        DROPPED = "dropped"
 
     key = models.CharField(max_length=120, unique=True)
     incident_number = models.BigIntegerField(null=True, blank=True)
@@ -36,6 +44,7 @@ class Notification(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     error = models.TextField(blank=True, default="")
     due_at = models.DateTimeField(null=True, blank=True)
+    held_until = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=now)
     sent_at = models.DateTimeField(null=True, blank=True)
 

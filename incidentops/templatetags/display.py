@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
 from django import template
@@ -102,16 +104,30 @@ def word(value: object) -> str:
 
 @register.filter
 def number(value: object) -> str:
-    """A measured value with four significant digits and a thousands separator."""
-    if value is None or not isinstance(value, int | float):
+    """A measured value with four significant digits and a thousands separator; what counts is whole.
+
+    Rounded as browsers do: halves away from zero, of the digits that are written, but of the exact
+    binary value where there is an exponent.
+    """
+    if not isinstance(value, int | float) or not math.isfinite(value):
         return UNKNOWN
-    if isinstance(value, int):
-        return f"{value:,}"
-    if value == 0 or 1e-3 <= abs(value) < 1e7:
-        digits = 4 - len(str(int(abs(value)))) if abs(value) >= 1 else 4
-        text = f"{value:,.{max(0, digits)}f}"
-        return text.rstrip("0").rstrip(".") if "." in text else text
-    return f"{value:.3e}"
+    size = abs(value)
+    if size < 1e15 and value == int(value):
+        return f"{int(value):,}"
+    if size < 1e-3 or size >= 1e7:
+        mantissa, _, power = f"{_rounded(Decimal(value)):.3e}".partition("e")
+        return f"{mantissa}e{int(power):+d}"
+    text = f"{_rounded(Decimal(repr(value))):,f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _rounded(value: Decimal) -> Decimal:
+    """To four digits; a plain number keeps its whole part."""
+    last_digit = value.adjusted() - 3
+    if 4 <= value.adjusted() < 7:
+        last_digit = 0
+    # A double has up to 768 digits; the default precision would refuse most of them.
+    return value.quantize(Decimal((0, (1,), last_digit)), ROUND_HALF_UP, Context(prec=800))
 
 
 @register.filter
@@ -191,13 +207,18 @@ def cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int | float):
         return number(value)
-    if isinstance(value, list):
-        return ", ".join(cell(part) for part in value)
     if isinstance(value, str) and _INSTANT.match(value):
         return instant(value)
+    return _listed(value)
+
+
+def _listed(value: object) -> str:
+    """As `cell` inside a list or an object, where instants stay text: there is no markup in a text."""
+    if isinstance(value, list):
+        return ", ".join(_listed(part) for part in value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}={cell(part)}" for key, part in value.items())
-    return str(value)
+        return ", ".join(f"{key}={_listed(part)}" for key, part in value.items())
+    return str(value) if isinstance(value, str) and value else cell(value)
 
 
 @register.filter

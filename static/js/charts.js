@@ -113,6 +113,28 @@ function clock(plot, tick) {
 }
 
 /**
+ * A value under the pointer; nothing while there is none.
+ * @param {number | null} value
+ */
+function pointed(value) {
+  return value === null ? "" : number(value);
+}
+
+/**
+ * The legend belongs to the picture: its names are drawn by the style sheet, so that the text of the
+ * page, which readers search and copy, is what the server wrote.
+ * @param {uPlot} plot
+ * @param {string[]} names
+ */
+function nameLines(plot, names) {
+  const labels = /** @type {NodeListOf<HTMLElement>} */ (plot.root.querySelectorAll(".u-legend .u-label"));
+  labels.forEach((label, index) => {
+    label.dataset.name = names[index] ?? "";
+    label.textContent = "";
+  });
+}
+
+/**
  * @param {HTMLElement} place
  * @param {Series} series
  * @returns {uPlot}
@@ -124,6 +146,7 @@ export function plotSeries(place, series) {
     ticks: { stroke: colour("--line"), width: 1 },
     font: '12px system-ui, "DejaVu Sans", sans-serif',
   };
+  const names = ["Time", series.unit ? `Value (${series.unit})` : "Value", "Forecast", "Low", "High"];
   /** @type {uPlot.Options} */
   const options = {
     width: Math.max(240, place.clientWidth),
@@ -137,27 +160,28 @@ export function plotSeries(place, series) {
       { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => number(tick)) },
     ],
     series: [
-      { label: "Time", value: (_, at) => (at === null ? "–" : instant(at * 1000)) },
+      { value: (_, at) => (at === null ? "" : instant(at * 1000)) },
       {
-        label: series.unit ? `Value (${series.unit})` : "Value",
         stroke: colour("--accent"),
         width: 1.5,
         points: { show: series.points.length < 60, size: 4 },
-        value: (_, value) => number(value),
+        value: (_, value) => pointed(value),
       },
       {
-        label: "Forecast",
         stroke: colour("--ai"),
         width: 1.5,
         dash: [5, 4],
         points: { show: false },
-        value: (_, value) => number(value),
+        value: (_, value) => pointed(value),
       },
-      { label: "Low", stroke: "transparent", points: { show: false }, value: (_, value) => number(value) },
-      { label: "High", stroke: "transparent", points: { show: false }, value: (_, value) => number(value) },
+      { stroke: "transparent", points: { show: false }, value: (_, value) => pointed(value) },
+      { stroke: "transparent", points: { show: false }, value: (_, value) => pointed(value) },
     ],
     bands: [{ series: [4, 3], fill: colour("--band") }],
-    hooks: { drawAxes: [(plot) => drawMarks(plot, series)] },
+    hooks: {
+      init: [(plot) => nameLines(plot, names)],
+      drawAxes: [(plot) => drawMarks(plot, series)],
+    },
   };
   if (!series.forecast?.length) {
     options.series.length = 2;

@@ -12,6 +12,7 @@ export const COLUMNS = [
   { slug: "acknowledged", title: "Acknowledged", statuses: ["acknowledged"], empty: "Nobody is working on an incident." },
   { slug: "mitigated", title: "Mitigated", statuses: ["mitigated"], empty: "Nothing is mitigated but not yet resolved." },
   { slug: "resolved", title: "Resolved (24 h)", statuses: ["resolved", "closed"], empty: "Nothing was resolved in the last 24 hours." },
+  { slug: "snoozed", title: "Snoozed", statuses: [], empty: "" },
 ];
 
 /** @param {Card} card */
@@ -28,8 +29,17 @@ function rank(card) {
 export function layout(cards) {
   const ordered = cards.toSorted((a, b) => rank(a) - rank(b) || b.number - a.number);
   return COLUMNS.map((column) =>
-    ordered.filter((card) => column.statuses.includes(card.status)).map((card) => card.number),
+    ordered.filter((card) => standsIn(card, column)).map((card) => card.number),
   );
+}
+
+/**
+ * A snoozed card leaves the column of its status until the server says that the snooze has ended.
+ * @param {Card} card
+ * @param {{slug: string, statuses: string[]}} column
+ */
+function standsIn(card, column) {
+  return card.snoozed_until ? column.slug === "snoozed" : column.statuses.includes(card.status);
 }
 
 /**

@@ -54,12 +54,34 @@ export function between(start, end) {
   return start && end ? span((Date.parse(end) - Date.parse(start)) / 1000) : "–";
 }
 
-/** @param {unknown} value */
+/**
+ * A measured value with four significant digits and a thousands separator; what counts is whole.
+ * @param {unknown} value
+ */
 export function number(value) {
   if (typeof value !== "number" || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e7)) return value.toExponential(3);
-  return value.toLocaleString("en-US", { maximumSignificantDigits: size < 1e4 ? 4 : 7 });
+  if (Number.isInteger(value) && size < 1e15) return (value + 0).toLocaleString("en-US");
+  if (size < 1e-3 || size >= 1e7) return value.toExponential(3);
+  return value.toLocaleString("en-US", size < 1e4 ? { maximumSignificantDigits: 4 } : { maximumFractionDigits: 0 });
+}
+
+/**
+ * A JSON value as text.
+ * @param {any} value
+ * @returns {string}
+ */
+export function cell(value) {
+  if (value === null || value === undefined || value === "") return "–";
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (typeof value === "number") return number(value);
+  if (Array.isArray(value)) return value.map(cell).join(", ");
+  if (typeof value === "object") {
+    return Object.entries(value)
+      .map(([key, part]) => `${key}=${cell(part)}`)
+      .join(", ");
+  }
+  return String(value);
 }
 
 /**

@@ -292,6 +292,18 @@ def test_verification_names_what_was_tampered_with(fakes, where):
         call_command("verify_decision", response.incident_id, stdout=StringIO())
 
 
+def test_verification_finds_a_decision_on_too_narrow_evidence(fakes, monkeypatch):
+    fakes.families = ("alerts",)
+    with monkeypatch.context() as lax:
+        lax.setattr(consensus, "is_broad", lambda evidence: True)
+        response = opened()
+        swarm.advance()
+    assert Decision.objects.get(response=response).outcome == Decision.Outcome.DECIDED
+
+    with pytest.raises(CommandError, match="standings are not those"):
+        call_command("verify_decision", response.incident_id, stdout=StringIO())
+
+
 def test_verification_reads_the_ballots_of_earlier_rounds(fakes):
     response = opened()
     fakes.scores = {agent: lambda case, proposal: 0.1 for agent in Agent}

@@ -4,10 +4,11 @@ import copy
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from agents import consensus
@@ -38,6 +39,7 @@ def ballot(
     asked: Question = QUESTION,
     key: Ed25519PrivateKey | None = None,
     reason: str = "",
+    families: tuple[str, ...] = (),
 ) -> Ballot:
     blank = Ballot(
         incident=asked.incident,
@@ -48,6 +50,7 @@ def ballot(
         voter=voter,
         scores=scores,
         reason=reason,
+        families=families,
     )
     return replace(blank, signature=consensus.sign(blank, key or KEYS[voter]))
 
@@ -108,6 +111,48 @@ def test_weights_are_capped_and_must_exceed_half_of_all_and_a_fault():
     assert decided(votes("aaaa", "aaaa", "aaaa", "aaaa", "bbbb"), uneven) is None
     assert decided(votes("bbbb", "aaaa", "aaaa", "aaaa", "aaaa"), uneven) is None
     assert decided(votes("aaaa", "bbbb", "aaaa", "aaaa", "aaaa"), uneven) == "aaaa"
+
+
+FINAL = replace(QUESTION, irreversible=frozenset({"aaaa"}))
+FOR = {"aaaa": 0.9, "bbbb": 0.6, "none": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("families", "choice"),
+    [
+        # Nothing undoes aaaa; bbbb is endorsed by all as well, and can be undone.
+        ([("alerts",)] * 5, "bbbb"),
+        ([()] * 5, "bbbb"),
+        ([("", "alerts")] * 5, "bbbb"),
+        ([("alerts", "metrics")] * 5, "aaaa"),
+        ([("alerts",)] * 3 + [("metrics",)] * 2, "aaaa"),
+        # One voter alone must not be the second family: it may be the liar.
+        ([("alerts",)] * 4 + [("metrics", "logs", "topology")], "bbbb"),
+    ],
+)
+def test_what_cannot_be_undone_needs_evidence_of_two_families(families, choice):
+    ballots = [ballot(name, FOR, families=seen) for name, seen in zip(NAMES, families, strict=True)]
+
+    assert consensus.tally(FINAL, ELECTORATE, ballots).choice == choice
+    assert consensus.tally(QUESTION, ELECTORATE, ballots).choice == "aaaa"
+
+
+def test_evidence_of_who_does_not_endorse_does_not_count():
+    ballots = [ballot(name, FOR, families=("alerts",)) for name in NAMES[:4]]
+    against = ballot(NAMES[4], {"aaaa": 0.1, "bbbb": 0.1, "none": 0.9}, families=("metrics",))
+
+    assert consensus.tally(FINAL, ELECTORATE, [*ballots, against]).choice == "bbbb"
+
+
+def test_only_an_action_without_an_inverse_is_irreversible():
+    contents: dict[str, dict[str, Any]] = {
+        "aaaa": {"action": "restart", "inverse": None},
+        "bbbb": {"action": "scale_out", "inverse": {"action": "scale_in"}},
+        "cccc": {"action": "clear_cache"},
+        "none": {"action": NO_ACTION, "inverse": None},
+    }
+
+    assert consensus.irreversible(contents) == {"aaaa", "cccc"}
 
 
 def test_whoever_signs_two_ballots_is_heard_in_neither():
@@ -223,6 +268,40 @@ def test_one_liar_cannot_decide_what_fewer_than_three_honest_agents_endorse(atta
     assert choice is None or choice in CANDIDATES
     if choice is not None:
         assert sum(one.endorses(choice, "none") for one in honest) >= 3
+
+
+# Agents mostly agree and mostly look at the same: else hardly any attack would come to a decision.
+wants_it = st.just({"aaaa": 0.9, "bbbb": 0.2, "none": 0.1})
+seen_families = st.sampled_from([("alerts",), ("alerts",), ("alerts",), ("alerts", "logs"), ()])
+
+
+@st.composite
+def agreements(draw: st.DrawFn) -> tuple[list[Ballot], list[Ballot]]:
+    """What honest agents cast who mostly agree, and that beside the ballots of a liar who agrees."""
+    liar = draw(st.sampled_from(NAMES))
+    others = [name for name in NAMES if name != liar]
+    doubter = draw(st.sampled_from([*others, None, None]))
+    honest = [
+        ballot(
+            name, draw(honest_scores if name == doubter else wants_it), families=draw(seen_families)
+        )
+        for name in others
+    ]
+    lie = ballot(liar, draw(wants_it), families=draw(st.sampled_from([("metrics", "logs"), ()])))
+    return honest, list(draw(st.permutations([*honest, *draw(st.sampled_from([[lie], []]))])))
+
+
+@settings(max_examples=300, deadline=None)
+@given(agreements())
+def test_nothing_irreversible_is_decided_unless_honest_endorsers_have_two_families(agreement):
+    honest, arriving = agreement
+
+    choice = consensus.tally(FINAL, ELECTORATE, arriving).choice
+    event(f"decided {choice}")
+    if choice == "aaaa":
+        endorsing = [one for one in honest if one.endorses("aaaa", "none")]
+        assert len({family for one in endorsing for family in one.families}) >= 2
+        assert choice == decided(arriving), "the rule only ever takes away"
 
 
 @settings(max_examples=60, deadline=None)
@@ -368,9 +447,21 @@ def proof() -> dict[str, object]:
         proposal.digest: {**copy.deepcopy(proposal.__dict__), "preconditions": [], "evidence": []}
         for proposal in (restart, nothing)
     }
-    asked = replace(QUESTION, candidates=tuple(sorted(contents)), no_action=nothing.digest)
+    asked = replace(
+        QUESTION,
+        candidates=tuple(sorted(contents)),
+        no_action=nothing.digest,
+        irreversible=consensus.irreversible(contents),
+    )
+    assert asked.irreversible == {restart.digest}
     ballots = [
-        ballot(name, {restart.digest: 0.9, nothing.digest: 0.2}, asked=asked) for name in NAMES
+        ballot(
+            name,
+            {restart.digest: 0.9, nothing.digest: 0.2},
+            asked=asked,
+            families=("alerts", "metrics"),
+        )
+        for name in NAMES
     ]
     return consensus.certificate(asked, ELECTORATE, ballots, contents)
 
@@ -379,12 +470,21 @@ def test_a_certificate_is_checked_without_anything_else():
     assert consensus.faults_of(proof()) == []
 
 
+def _on_alerts_alone(proof: dict[str, Any]) -> None:
+    """As if everybody had rested on one family, and signed so."""
+    for place, stored in enumerate(proof["ballots"]):
+        narrow = replace(consensus.ballot_from(stored), families=("alerts",))
+        signed = replace(narrow, signature=consensus.sign(narrow, KEYS[narrow.voter]))
+        proof["ballots"][place] = consensus.ballot_json(signed)
+
+
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
         (lambda p: p["ballots"][0]["scores"].update(dict.fromkeys(p["ballots"][0]["scores"], 0.5)), "signature"),
         (lambda p: p["ballots"][0].update(reason="other"), "signature"),
         (lambda p: p["ballots"].pop() and p["ballots"].pop(), "decide None"),
+        (lambda p: _on_alerts_alone(p), "decide None"),
         (lambda p: p.update(choice=p["question"]["no_action"]), "decide"),
         (lambda p: p["question"]["candidates"][p["choice"]].update(target="bank"), "content"),
         (lambda p: p["question"].update(round=2), "another incident"),

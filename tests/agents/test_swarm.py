@@ -11,6 +11,7 @@ from django.core import mail
 from django.db import connections
 from django.db.models import F
 from django.db.models.functions import Now
+from django.utils.timezone import now
 
 from agents import claims, swarm
 from agents.models import (
@@ -90,6 +91,19 @@ def test_people_are_told_why_the_response_was_escalated(fakes):
     assert response.reason in str(mail.outbox[0].body)
     (sent,) = events("communication.sent")
     assert sent["state"] == "sent"
+
+
+def test_what_cannot_be_undone_is_not_decided_on_evidence_of_one_family(fakes):
+    fakes.families = ("alerts",)
+    response = opened()
+    swarm.advance()
+
+    response.refresh_from_db()
+    assert response.state == ResponseState.ESCALATED
+    assert response.decision.outcome == "aborted"
+    assert "5 of 5 agents endorse restart" in response.decision.reason
+    assert "needs evidence of 2 families" in response.decision.reason
+    assert "they rest on alerts" in response.decision.reason
 
 
 def test_doing_nothing_about_a_firing_incident_is_escalated(fakes):
@@ -339,6 +353,20 @@ def test_an_agent_that_cannot_assess_abstains_visibly(fakes):
     assert {row.outlook["unknown"] for row in response.candidates.all()} == {
         "ValueError: prediction.outlook is broken"
     }
+
+
+def test_a_response_keeps_its_update_back_while_its_incident_is_snoozed(fakes, settings):
+    settings.EMAIL_RECIPIENTS = ["ann@example.org"]
+    response = opened()
+    until = now() + timedelta(hours=1)
+    lifecycle.snooze(response.incident, until=until, by="ada")
+    swarm.advance()
+
+    assert states(response)["communication"] == "done"
+    assert mail.outbox == []
+    assert {row.held_until for row in Notification.objects.all()} == {until}
+    entry = response.incident.timeline.filter(detail__phase="communication").latest("pk")
+    assert "Snoozed: 1 message waits until" in entry.text
 
 
 def test_when_the_communication_agent_fails_people_get_the_bare_facts(fakes):

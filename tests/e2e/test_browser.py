@@ -454,6 +454,11 @@ def test_the_pages_work_without_scripts(
     page.get_by_role("button", name="Ask", exact=True).click()
     asked = page.locator("#questions article", has_text="What was written without scripts?")
     expect(asked).to_be_visible()
+    page.get_by_text("Comment, severity, snooze").click()
+    page.get_by_label("Merge into incident number").fill(str(responded))
+    page.get_by_role("button", name="Merge", exact=True).click()
+    expect(page.locator("#merge-errors")).to_contain_text("cannot be merged into itself")
+    expect(page.get_by_label("Merge into incident number")).to_be_focused()
     page.goto(f"{live.url}/ops?severity=critical")
     expect(page.locator(".card", has_text="checkout")).to_be_visible()
     page.goto(f"{live.url}/demo")
@@ -464,8 +469,19 @@ def test_the_pages_work_without_scripts(
 @pytest.mark.parametrize(
     ("path", "panels"),
     [
-        ("/transparency?incident=", ("incident-calls", "incident-routes", "response-findings")),
-        ("/incidents/", ("incident-attachments", "incident-questions", "incident-timeline")),
+        (
+            "/transparency?incident=",
+            ("incident-calls", "incident-routes", "response-findings", "response-evidence"),
+        ),
+        (
+            "/incidents/",
+            (
+                "incident-attachments",
+                "incident-questions",
+                "incident-timeline",
+                "response-evidence",
+            ),
+        ),
     ],
 )
 def test_scripts_say_what_the_server_said(
@@ -482,6 +498,8 @@ def test_scripts_say_what_the_server_said(
     url = f"{live.url}{path}{responded}"
     open_live(page, url)
     bare.goto(url)
+    if page.locator("evidence-plot").count():
+        expect(page.locator("evidence-plot canvas").first).to_be_visible()
     for panel in panels:
         live_text, bare_text = (
             re.sub(r"\s+", "", one.locator(panel).text_content() or "") for one in (page, bare)

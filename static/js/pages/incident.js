@@ -17,7 +17,7 @@ store.addEventListener("change", () => {
   const makesSense = {
     release: incident.assignee !== null,
     take: incident.assignee !== document.body.dataset.user,
-    wake: Date.parse(incident.snoozed_until ?? "") > Date.now(),
+    wake: incident.snoozed_until !== null,
   };
   for (const form of document.querySelectorAll("form[data-statuses]")) {
     if (!(form instanceof HTMLFormElement)) continue;

@@ -6,7 +6,7 @@ import { repeat } from "../../vendor/lit-html/directives/repeat.js";
 import { COLUMNS, isShown, layout, matches, moved } from "../columns.js";
 import { PHASES, SEVERITIES, word } from "../format.js";
 import { isOpen } from "../store.js";
-import { age, Panel, s, severity } from "./panel.js";
+import { age, Panel, s, severity, time } from "./panel.js";
 
 /** @typedef {import("../store.js").Card} Card */
 
@@ -96,7 +96,8 @@ class OpsBoard extends Panel {
    */
   #column(column, numbers, byNumber) {
     const cards = numbers.flatMap((number) => byNumber.get(number) ?? []);
-    return html`<section class="column" aria-labelledby="column-${column.slug}">
+    if (!cards.length && !column.empty) return nothing;
+    return html`<section class="column ${column.slug}" aria-labelledby="column-${column.slug}">
       <h2 id="column-${column.slug}">${column.title} <span class="num muted">${cards.length}</span></h2>
       <ul class="plain">
         ${repeat(
@@ -123,6 +124,7 @@ class OpsBoard extends Panel {
         <span>${card.service || "no service named"}</span>
         <span><span class="num">${card.alert_count}</span> alert${s(card.alert_count)}</span>
         ${card.origin === "gameday" ? html`<span>game day</span>` : nothing}
+        ${card.snoozed_until ? html`<span>until ${time(card.snoozed_until)}</span>` : nothing}
         <span>${card.assignee ?? "no owner"}</span>
       </div>
       <div class="meta">${this.#response(card)}</div>

@@ -3,7 +3,7 @@
 import "../charts.js";
 import { html, nothing, svg } from "../../vendor/lit/index.js";
 import { repeat } from "../../vendor/lit-html/directives/repeat.js";
-import { between, isLocalPath, number, span, word } from "../format.js";
+import { between, cell, isLocalPath, number, span, word } from "../format.js";
 import { age, Panel, provider, s, tag, time, timeOf } from "./panel.js";
 
 class ResponsePanel extends Panel {
@@ -289,6 +289,9 @@ class ResponseDecision extends ResponsePanel {
               <caption>
                 A candidate needs ${rule.quorum} of ${voters.length} endorsers and more than
                 ${number(rule.weight_needed)} of their weight.
+                ${rule.families_when_irreversible
+                  ? `What cannot be undone also needs evidence of ${rule.families_when_irreversible} families.`
+                  : ""}
               </caption>
               <thead>
                 <tr>
@@ -432,7 +435,11 @@ class ResponseEvidence extends ResponsePanel {
     if (row.data?.rows?.length) return table(row.data.rows);
     return html`<details>
       <summary>Data</summary>
-      <pre tabindex="0">${JSON.stringify(row.data, null, 2)}</pre>
+      <dl class="facts small">
+        ${Object.entries(row.data ?? {}).map(
+          ([name, value]) => html`<dt>${word(name)}</dt><dd>${shown(value)}</dd>`,
+        )}
+      </dl>
     </details>`;
   }
 }
@@ -519,24 +526,6 @@ const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d.*(Z|[+-]\d\d:\d\d)$/;
  */
 function shown(value) {
   return typeof value === "string" && INSTANT.test(value) ? time(value) : cell(value);
-}
-
-/**
- * A JSON value as text.
- * @param {any} value
- * @returns {string}
- */
-export function cell(value) {
-  if (value === null || value === undefined || value === "") return "–";
-  if (typeof value === "boolean") return value ? "yes" : "no";
-  if (typeof value === "number") return number(value);
-  if (Array.isArray(value)) return value.map(cell).join(", ");
-  if (typeof value === "object") {
-    return Object.entries(value)
-      .map(([key, part]) => `${key}=${cell(part)}`)
-      .join(", ");
-  }
-  return String(value);
 }
 
 const WIDTH = 960;

@@ -23,6 +23,7 @@ class Script:
     broken: set[str] = field(default_factory=set)
     scores: dict[str, Callable[[Case, Proposal], float]] = field(default_factory=dict)
     proposals: tuple[Proposal, ...] = (RESTART, NOTHING)
+    families: tuple[str, ...] = ("alerts", "metrics")
     recovered: bool | None = True
     seconds: float = 0.0
     extra_claims: tuple[Claim, ...] = ()
@@ -68,5 +69,5 @@ def assess(agent: str, case: Case, proposals: tuple[Proposal, ...]) -> Opinion:
     return Opinion(
         scores={proposal.digest: score(case, proposal) for proposal in proposals},
         reason=f"{agent} weighed {len(proposals)} candidates.",
-        families=("alerts",),
+        families=SCRIPT.families,
     )

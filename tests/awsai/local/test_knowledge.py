@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -77,6 +78,31 @@ def test_the_best_comes_first_and_the_limit_holds():
     scores = [excerpt.score for excerpt in knowledge.search("pool", 4)]
     assert len(scores) == 4
     assert scores == sorted(scores, reverse=True)
+
+
+def test_learning_one_document_reads_no_other():
+    learn("INC-1", "The pool was exhausted.")
+    assert found("pool") == ["lesson:INC-1#1"]
+    # Behind the back of `learn`, so nothing tells of it: whoever reads this text anew would notice.
+    Knowledge.objects.update(text="The disk was exhausted.")
+    learn("INC-2", "The pool leaked.")
+    assert found("pool") == ["lesson:INC-1#1", "lesson:INC-2#1"]
+    assert found("disk") == []
+
+
+def test_an_index_that_was_kept_up_to_date_answers_as_a_new_one(monkeypatch):
+    rng = random.Random(3)
+    query = " ".join("abcdef")
+    for _ in range(60):
+        ref = f"INC-{rng.randrange(8)}"
+        if rng.random() < 0.3:
+            knowledge.forget(KnowledgeKind.LESSON, ref)
+        else:
+            learn(ref, " ".join(rng.choice("abcdef") for _ in range(rng.randrange(1, 1200))))
+        kept = knowledge.search(query, 50)
+        with monkeypatch.context() as anew:
+            anew.setattr(knowledge, "_index", knowledge._Index())
+            assert knowledge.search(query, 50) == kept
 
 
 @pytest.mark.django_db(transaction=True)

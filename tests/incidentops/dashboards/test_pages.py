@@ -88,7 +88,12 @@ def test_only_lawful_steps_are_offered(status: str, offered: set[str]) -> None:
     incident = make_incident(status)
     text = page(signed_in(), f"/incidents/{incident.number}/")
     buttons = re.findall(r'data-verb="(\w+)"( hidden)?>', text)
-    shown = {verb for verb, hidden in buttons if not hidden} - {"severity", "snooze"}
+    shown = {verb for verb, hidden in buttons if not hidden} - {
+        "severity",
+        "snooze",
+        "merge",
+        "split",
+    }
     assert shown == offered
 
 
@@ -131,6 +136,118 @@ def test_forms_answer_with_what_happened(verb: str, data: dict[str, str], expect
     incident, client = make_incident(), signed_in()
     client.post(f"/incidents/{incident.number}/{verb}/", data)
     assert expected in page(client, f"/incidents/{incident.number}/")
+
+
+def field_of(text: str, id_: str) -> str:
+    """The tag with this id."""
+    found = re.search(rf'<\w+ [^>]*id="{id_}"[^>]*>', text)
+    return found[0] if found else ""
+
+
+def test_a_form_merges_the_incident_into_another_and_reopening_undoes_it() -> None:
+    incident, other, client = make_incident(), make_incident(title="The cause"), signed_in()
+    make_incident(Status.CLOSED, title="Long over")
+    alert = make_alert(incident=incident)
+    text = page(client, f"/incidents/{incident.number}/")
+    assert f'<option value="{other.number}">The cause' in text
+    assert "Long over" not in text
+    client.post(f"/incidents/{incident.number}/merge/", {"into": other.number})
+    assert f"Merged into incident #{other.number}" in page(client, f"/incidents/{incident.number}/")
+    alert.refresh_from_db()
+    assert alert.incident == other
+    client.post(f"/incidents/{incident.number}/reopen/")
+    alert.refresh_from_db()
+    assert alert.incident == incident
+
+
+@pytest.mark.parametrize(
+    ("into", "status", "why"),
+    [
+        ("", 400, "This field is required."),
+        ("seven", 400, "Enter a whole number."),
+        ("99999999", 409, "There is no incident 99999999."),
+        ("itself", 409, "An incident cannot be merged into itself."),
+        ("closed", 409, "it cannot be merged into."),
+    ],
+)
+def test_why_a_merger_is_refused_stands_beside_its_field(into: str, status: int, why: str) -> None:
+    incident, client = make_incident(), signed_in()
+    closed = make_incident(Status.CLOSED)
+    into = {"itself": str(incident.number), "closed": str(closed.number)}.get(into, into)
+    answer = client.post(f"/incidents/{incident.number}/merge/", {"into": into})
+    text = answer.content.decode()
+    assert answer.status_code == status
+    assert why in text[text.index('id="merge-errors"') :].split("</p>")[0]
+    field = field_of(text, "merge-into")
+    assert 'aria-invalid="true"' in field
+    assert "merge-errors" in field
+    assert f'value="{into}"' in field
+    assert '<details class="more" open>' in text
+    assert "merge-errors" not in page(client, f"/incidents/{incident.number}/")
+    incident.refresh_from_db()
+    assert incident.status == Status.TRIGGERED
+
+
+def test_a_form_moves_chosen_alerts_to_a_new_incident() -> None:
+    incident, client = make_incident(), signed_in()
+    stays, moves = (make_alert(name=name, incident=incident) for name in ("Stays", "Moves"))
+    text = page(client, f"/incidents/{incident.number}/")
+    for alert in (stays, moves):
+        assert f'<input type="checkbox" name="alerts" value="{alert.pk}">' in text
+    client.post(
+        f"/incidents/{incident.number}/split/", {"alerts": [moves.pk], "title": "Another matter"}
+    )
+    new = Incident.objects.latest("pk")
+    assert new.title == "Another matter"
+    assert list(new.alerts.all()) == [moves]
+    assert list(incident.alerts.all()) == [stays]
+    assert f"new incident #{new.number}" in page(client, f"/incidents/{incident.number}/")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "status", "why"),
+    [
+        ("none", 400, "Choose the alerts that move to a new incident."),
+        ("all", 409, "A split must leave at least one alert behind."),
+        ("foreign", 409, "Some of these alerts are not of incident"),
+        ("nonsense", 400, "is not one of the available choices"),
+    ],
+)
+def test_why_a_split_is_refused_stands_beside_its_alerts(
+    chosen: str, status: int, why: str
+) -> None:
+    incident, client = make_incident(), signed_in()
+    own = [make_alert(incident=incident).pk for _ in range(2)]
+    foreign = make_alert(incident=make_incident()).pk
+    choices: dict[str, list[object]] = {
+        "none": [],
+        "all": [*own],
+        "foreign": [own[0], foreign],
+        "nonsense": ["x"],
+    }
+    sent = choices[chosen]
+    answer = client.post(f"/incidents/{incident.number}/split/", {"alerts": sent, "title": "Kept"})
+    text = answer.content.decode()
+    assert answer.status_code == status
+    assert why in text[text.index('id="split-alerts-errors"') :].split("</p>")[0]
+    assert "split-alerts-errors" in text[text.index("<fieldset") :].split(">")[0]
+    assert 'value="Kept"' in field_of(text, "split-title")
+    for pk in own:
+        box = text[text.index(f'name="alerts" value="{pk}"') :].split(">")[0]
+        assert ("checked" in box) == (pk in sent)
+    assert Incident.objects.count() == 2
+
+
+def test_an_incident_of_one_alert_or_none_is_not_offered_to_be_split() -> None:
+    incident, client = make_incident(), signed_in()
+    make_alert(incident=incident)
+    assert 'data-verb="split"' not in page(client, f"/incidents/{incident.number}/")
+    make_alert(incident=incident)
+    assert 'data-verb="split">' in page(client, f"/incidents/{incident.number}/")
+    lifecycle.resolve(incident, by="ada")
+    text = page(client, f"/incidents/{incident.number}/")
+    assert 'data-verb="split" hidden>' in text
+    assert 'data-verb="merge" hidden>' in text
 
 
 def test_what_is_not_there_is_not_found() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import subprocess
 from typing import Any
@@ -43,7 +44,40 @@ def test_durations_and_numbers_are_written_as_the_server_writes_them() -> None:
         numbers=numbers,
     )
     assert written["spans"] == [display.span(value) for value in seconds]
-    assert written["numbers"][:7] == [display.number(value) for value in numbers[:7]]
+    assert written["numbers"] == [display.number(value) for value in numbers]
+
+
+def test_measured_values_are_rounded_as_the_server_rounds_them() -> None:
+    rng = random.Random(7)
+    numbers: list[float] = [
+        sign * base * 10.0**power
+        for power in range(-12, 18)
+        for base in (1.0, 1.00005, 1.2345, 2.5, 9.99949, 9.9995, 9.99951, rng.uniform(1, 10))
+        for sign in (1, -1)
+    ]
+    numbers += [1234.5, -1234.5, 0.00009765625, 12_345.5, 12_346.5, 999_999.5, 9_999_999.5, 5.0]
+    numbers += [0.0123456, 12_345.678, -0.0, 1e9, 1_000_000_000_000_000, 1e22, 5e-324, 1.7e308]
+    written = run("format.js", "return v.numbers.map(m.number)", numbers=numbers)
+    assert written == [display.number(value) for value in numbers]
+    assert [display.number(value) for value in (0.0123456, 12_345.678, 1e-5)] == [
+        "0.01235",
+        "12,346",
+        "1.000e-5",
+    ]
+
+
+def test_json_in_a_table_reads_as_the_server_writes_it() -> None:
+    values: list[Any] = [
+        None,
+        "",
+        True,
+        "a<b",
+        0.0123456,
+        ["a", 2.5, None, "2026-01-01T00:00:00Z"],
+        {"at": "2026-01-01T00:00:00Z", "of": [1, {"b": False}]},
+    ]
+    written = run("format.js", "return v.values.map(m.cell)", values=values)
+    assert written == [display.cell(value) for value in values]
 
 
 CARD = {"number": 7, "status": "triggered", "severity": "high", "version": 1, "title": "t"}
@@ -127,6 +161,8 @@ def test_the_board_is_ordered_as_the_server_orders_it() -> None:
             [("low", "triggered"), ("critical", "triggered"), ("high", "resolved")] * 3, start=1
         )
     ]
+    cards[3]["snoozed_until"] = cards[4]["snoozed_until"] = "2026-01-01T00:00:00.000Z"
+    assert [card["number"] for card in board.columns(cards)[-1][1]] == [5, 4]
     rows = run(
         "columns.js",
         "return m.layout(v.cards)",
