@@ -17,14 +17,18 @@ import fcntl
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from sqlite3 import Connection
-from threading import Lock
+from sqlite3 import SQLITE_BUSY, Connection, OperationalError
+from threading import Event, Lock
+from time import monotonic
 from typing import Any
 from weakref import WeakSet
 
 from django.db.backends.sqlite3 import base
 
 MOST_IDLE = 16
+# As `sqlite3` has it.
+DEFAULT_TIMEOUT_SECONDS = 5.0
+PAUSE_SECONDS = 0.01
 
 
 class _Idle:
@@ -71,6 +75,7 @@ def _file(path: str) -> tuple[int, int] | None:
 
 
 _idle = _Idle()
+_never = Event()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -83,9 +88,20 @@ class DatabaseWrapper(base.DatabaseWrapper):
         path = str(conn_params["database"])
         connection = None if self.is_in_memory_db() else _idle.take(path)
         if connection is None:
-            connection = super().get_new_connection(conn_params)
+            connection = self._open(conn_params)
         self._opened, self._cursors = _file(path), WeakSet()
         return connection
+
+    def _open(self, conn_params: Mapping[str, Any]) -> Any:
+        """Open a connection; of those that turn a new database to WAL, SQLite lets none wait."""
+        ends_at = monotonic() + conn_params.get("timeout", DEFAULT_TIMEOUT_SECONDS)
+        while True:
+            try:
+                return super().get_new_connection(conn_params)
+            except OperationalError as error:
+                if error.sqlite_errorcode != SQLITE_BUSY or monotonic() > ends_at:
+                    raise
+            _never.wait(PAUSE_SECONDS)
 
     def create_cursor(self, name: str | None = None) -> Any:
         cursor = super().create_cursor(name)

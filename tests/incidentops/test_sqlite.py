@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import textwrap
 
+import psutil
 import pytest
 from django.db import connection
+
+from tests import live
 
 WRITER = textwrap.dedent(
     """
@@ -66,6 +70,46 @@ def test_readers_that_go_on_to_write_lose_no_update_in_any_process(tmp_path):
         [sys.executable, "-c", count, str(path)], check=True, capture_output=True, text=True
     )
     assert int(counted.stdout) == 3 * 4 * 45
+
+
+OPENER = textwrap.dedent(
+    """
+    import sys
+    from django.conf import settings
+    options = {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;", "timeout": 20}
+    default = {"ENGINE": "incidentops.sqlite", "NAME": sys.argv[1], "OPTIONS": options}
+    settings.configure(DATABASES={"default": default})
+    import django
+    django.setup()
+    from django.db import connection
+    with connection.cursor() as cursor:
+        print(*cursor.execute("PRAGMA journal_mode").fetchone())
+    """
+)
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite only")
+def test_who_opens_a_new_database_waits_for_who_writes_to_it(tmp_path):
+    path = tmp_path / "new.sqlite3"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("CREATE TABLE t (n)")
+    other.execute("BEGIN IMMEDIATE")
+    opener = subprocess.Popen(
+        [sys.executable, "-c", OPENER, str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def has_tried() -> bool:
+        if opener.poll() is not None:
+            return True
+        return str(path) in {one.path for one in psutil.Process(opener.pid).open_files()}
+
+    live.wait_for(has_tried, within=60)
+    other.execute("COMMIT")
+    assert opener.communicate(timeout=60) == ("wal\n", "")
+    other.close()
 
 
 KEEPER = textwrap.dedent(
