@@ -238,7 +238,7 @@ def test_a_broker_that_is_away_costs_nothing_but_time(tmp_path):
     )
 
     assert float(received.stdout) < 3
-    assert received.stderr.count(f"Attachment {attachment.pk} waits for the sweep") == 1
+    assert received.stderr.count(f"read_attachment of {attachment.pk} waits for the sweep") == 1
     # What the message would have said stands in the database, and the sweep says it.
     assert taken_from_the_queue(tasks.read_attachments) == (
         "awsai.tasks.read_attachment",
