@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.utils.timezone import now
 
@@ -48,7 +50,7 @@ def test_a_merger_told_again_after_it_was_undone_leaves_the_new_response_at_work
 
     # The process died between the receivers of the merger and the note that they were called.
     merger = OutboxEvent.objects.filter(type="incident.updated", data__change="incident.merged")
-    assert merger.update(handled_at=None, due_at=now()) == 2
+    assert merger.update(handled_at=None, due_at=now() - timedelta(seconds=1)) == 2
     assert outbox.redeliver() == 2
 
     assert cycles(part) == [(1, ResponseState.COMPLETE), (2, ResponseState.RUNNING)]

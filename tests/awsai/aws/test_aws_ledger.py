@@ -264,10 +264,10 @@ def test_a_stream_that_breaks_twice_is_not_asked_a_third_time(emulator):
 
 
 def test_a_stream_that_never_ends_is_stopped_at_the_limit_of_the_call(emulator, settings):
-    settings.AWSAI_CALL_LIMIT = timedelta(seconds=0.4)
-    # No gap is long enough for a time-out of the socket.
+    settings.AWSAI_CALL_LIMIT = timedelta(seconds=1.2)
+    # No gap is long enough for a time-out of the socket, even if the call began late.
     for place in range(1, 5):
-        emulator.inject("stream_stall", operation="ConverseStream", after=place, seconds=0.15)
+        emulator.inject("stream_stall", operation="ConverseStream", after=place, seconds=0.4)
     with pytest.raises(CallFailed) as failed:
         list(reasoner().stream(QUESTION, model=HAIKU))
     assert (failed.value.trouble, failed.value.code) == (Trouble.TIMEOUT, "CallLimit")
