@@ -156,12 +156,12 @@ class RouteDecisionAdmin(Ledgered):
     search_fields = ("=incident_number", "=run_ref", "chosen")
     date_hierarchy = "at"
     ordering = ("-pk",)
-    exclude = ("candidates",)
-    readonly_fields = ("considered",)
+    exclude = ("considered",)
+    readonly_fields = ("candidates",)
     inlines = (RouteOutcomeInline,)
 
     @admin.display(description="candidates")
-    def considered(self, decision: RouteDecision) -> SafeString:
+    def candidates(self, decision: RouteDecision) -> SafeString:
         columns = ("order", "model", "region", "cost_nano_usd", "p95_ms", "good", "bad", "rejected")
         return _table(columns, decision.candidates)
 

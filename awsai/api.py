@@ -478,7 +478,8 @@ class Routes(generics.ListAPIView[RouteDecision]):
     filterset_class = RouteFilter
 
     def get_queryset(self) -> QuerySet[RouteDecision]:
-        return _readable(RouteDecision.objects.prefetch_related("outcomes"), self.request)
+        decisions = RouteDecision.objects.select_related("considered")
+        return _readable(decisions.prefetch_related("outcomes"), self.request)
 
 
 # --- Models ------------------------------------------------------------------------------------

@@ -222,7 +222,8 @@ def _open(openings: Sequence[_Opening]) -> list[AwsCallIntent | Exception]:
         else:
             opening.intent.is_allowance = granted.is_allowance
     made = [opening for opening in openings if opening.intent.pk not in refused]
-    insert(_fresh_decisions(made))
+    if fresh := _fresh_decisions(made):
+        RouteDecision.objects.store(fresh)
     for opening in made:
         decision = opening.about.decision
         opening.intent.route_decision = decision.pk if decision else None

@@ -10,23 +10,23 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Q
 from django.utils.timezone import now
 
-from awsai import prices, pricing, router
+from awsai import past_calls, prices, pricing, router
 from awsai.breaker import Target, breakers
 from awsai.freshness import kept_fresh
 from awsai.models import (
-    AwsCall,
     CatalogueModel,
+    Considered,
     Outcome,
     RouteDecision,
     RouteOutcome,
     RouteWeights,
 )
 from awsai.models.routes import OutcomeKind
+from awsai.past_calls import PastCall
 from awsai.ports import Usage
 from awsai.router import (
     Candidate,
@@ -64,12 +64,10 @@ LOCAL = Candidate(
     cost_nano_usd=0,
 )
 
-# Of each model at most this many calls count, of all at most so many: a bounded look at the ledger.
+# Of each model at most this many calls count.
 _RECENT_CALLS = 200
-_LOOKED_AT = 2000
 # The weight of the newest answer in the mean length of answers.
 _NEWEST = 0.1
-_IDS_AT_ONCE = 500
 # Ends that say nothing of the model: our own doing, or nobody there to see.
 _NOT_ITS_DOING = (Outcome.REFUSED, Outcome.BLOCKED, Outcome.ABANDONED, Outcome.LOST)
 
@@ -156,7 +154,7 @@ class Route:
     def kept(self) -> int:
         """The id of the row, stored now if no call has stored it."""
         if self.decision._state.adding:
-            self.decision.save(force_insert=True)
+            RouteDecision.objects.store([self.decision])
         return self.decision.pk
 
 
@@ -172,7 +170,7 @@ def decide(
     at: datetime | None = None,
 ) -> Route:
     """Choose whom to ask and note why. `regions` are those we call from, home first."""
-    choose = _considered_lately if at is None else _consider
+    choose = _chosen_lately if at is None else _choose
     found = choose(request, tuple(regions), residency, level, has_local, at)
     first = found.choice.cascade[0] if found.choice.cascade else None
     top = found.choice.top
@@ -188,7 +186,7 @@ def decide(
         residency=asdict(residency),
         weights=asdict(found.weights),
         price_version=found.price_version,
-        candidates=found.candidates,
+        considered=found.considered,
         chosen=first.model if first else "",
         chosen_region=first.region if first else "",
         top=top.model if top else "",
@@ -199,23 +197,23 @@ def decide(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Considered:
+class _Chosen:
     """A choice, what it was made by, and its candidates as the decision keeps them."""
 
     choice: Choice
     weights: Weights
     price_version: str
-    candidates: list[dict[str, Any]]
+    considered: Considered
 
 
-def _consider(
+def _choose(
     request: Request,
     regions: tuple[str, ...],
     residency: Residency,
     level: Level,
     has_local: bool,
     at: datetime | None,
-) -> _Considered:
+) -> _Chosen:
     rates = prices.in_force()
     offered = candidates(request, regions=regions, rates=rates, at=at or now())
     weighed = weights(request.severity)
@@ -226,16 +224,16 @@ def _consider(
         residency=residency,
         weights=weighed,
     )
-    return _Considered(
+    return _Chosen(
         choice=choice,
         weights=weighed,
         price_version=rates.version if rates else "",
-        candidates=_considered(choice),
+        considered=Considered.of(_considered(choice)),
     )
 
 
 # In a storm many ask the same within seconds, and nothing a choice is made from moves in them.
-_considered_lately = kept_fresh(_consider)
+_chosen_lately = kept_fresh(_choose)
 
 
 def candidates(
@@ -295,7 +293,7 @@ class _Known:
 @kept_fresh
 def _known(task: str) -> _Known:
     """Hundreds of calls move it by little."""
-    recent = recent_calls()
+    recent = past_calls.recent()
     return _Known(
         models=list(CatalogueModel.objects.routable()),
         statistics=statistics(recent),
@@ -404,70 +402,9 @@ def posteriors(task: str) -> dict[str, Posterior]:
     return counted
 
 
-@dataclass(frozen=True, kw_only=True)
-class LedgerCall:
-    """What routing reads of a row of the ledger."""
-
-    service: str
-    provider: str
-    model: str
-    region: str
-    decision: int | None
-    outcome: str
-    tokens: Mapping[str, int]
-    latency_ms: int | None
-    started_at: datetime
-
-
-_COLUMNS = (
-    "service",
-    "provider",
-    "model_invoked",
-    "model_requested",
-    "region",
-    "route_decision",
-    "outcome",
-    "tokens",
-    "latency_ms",
-    "started_at",
-)
-
-
-def recent_calls() -> list[LedgerCall]:
-    """The last calls by the configured provider, the newest first: a bounded look at the ledger."""
-    rows = AwsCall.objects.filter(provider=settings.AWSAI_PROVIDER).order_by("-sequence")
-    return [_ledger_call(row) for row in rows.values(*_COLUMNS)[:_LOOKED_AT]]
-
-
-def calls_of(decisions: Iterable[int]) -> dict[int, list[LedgerCall]]:
-    """The calls that followed each decision, in their order; decisions without calls are left out."""
-    found: dict[int, list[LedgerCall]] = defaultdict(list)
-    ids = list(decisions)
-    for start in range(0, len(ids), _IDS_AT_ONCE):
-        rows = AwsCall.objects.filter(route_decision__in=ids[start : start + _IDS_AT_ONCE])
-        for row in rows.order_by("sequence").values(*_COLUMNS):
-            found[row["route_decision"]].append(_ledger_call(row))
-    return found
-
-
-def _ledger_call(row: Mapping[str, Any]) -> LedgerCall:
-    return LedgerCall(
-        service=row["service"],
-        provider=row["provider"],
-        # A call that failed was answered by no model.
-        model=row["model_invoked"] or row["model_requested"],
-        region=row["region"],
-        decision=row["route_decision"],
-        outcome=row["outcome"],
-        tokens=row["tokens"],
-        latency_ms=row["latency_ms"],
-        started_at=row["started_at"],
-    )
-
-
-def statistics(recent: Iterable[LedgerCall]) -> dict[tuple[str, str], Statistics]:
+def statistics(recent: Iterable[PastCall]) -> dict[tuple[str, str], Statistics]:
     """Of each model and region, what its last 200 calls say; `recent` has the newest first."""
-    calls: dict[tuple[str, str], list[LedgerCall]] = defaultdict(list)
+    calls: dict[tuple[str, str], list[PastCall]] = defaultdict(list)
     for call in recent:
         known = calls[call.model, call.region]
         if call.outcome not in _NOT_ITS_DOING and len(known) < _RECENT_CALLS:
@@ -475,7 +412,7 @@ def statistics(recent: Iterable[LedgerCall]) -> dict[tuple[str, str], Statistics
     return {target: _statistics(known) for target, known in calls.items() if known}
 
 
-def _statistics(calls: Sequence[LedgerCall]) -> Statistics:
+def _statistics(calls: Sequence[PastCall]) -> Statistics:
     latencies = sorted(
         call.latency_ms
         for call in calls
@@ -488,14 +425,12 @@ def _statistics(calls: Sequence[LedgerCall]) -> Statistics:
     )
 
 
-def output_tokens(task: str, recent: Sequence[LedgerCall]) -> dict[str, int]:
+def output_tokens(task: str, recent: Sequence[PastCall]) -> dict[str, int]:
     """How long each model's answers to a task are: the mean of the last, the newest weighing most."""
-    decided = {call.decision for call in recent if call.decision is not None}
-    ours = set(RouteDecision.objects.filter(pk__in=decided, task=task).values_list("pk", flat=True))
     means: dict[str, float] = {}
     for call in reversed(recent):
         length = call.tokens.get("output")
-        if call.decision in ours and call.outcome == Outcome.SUCCEEDED and length:
+        if call.task == task and call.outcome == Outcome.SUCCEEDED and length:
             mean = means.setdefault(call.model, float(length))
             means[call.model] = mean + _NEWEST * (length - mean)
     return {model: math.ceil(mean) for model, mean in means.items()}

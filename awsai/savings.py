@@ -13,10 +13,10 @@ from datetime import datetime
 
 import numpy as np
 
-from awsai import prices, pricing, routes
+from awsai import past_calls, prices, pricing
 from awsai.models import Outcome, RouteDecision
+from awsai.past_calls import PastCall
 from awsai.ports import Usage
-from awsai.routes import LedgerCall
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -58,7 +58,7 @@ def against_always_top(
     if since is not None:
         decisions = decisions.filter(at__gte=since)
     rows = list(decisions)
-    calls = routes.calls_of(row.pk for row in rows)
+    calls = past_calls.of(row.pk for row in rows)
     pairs: list[tuple[int, int]] = []
     left_out: Counter[str] = Counter()
     for row in rows:
@@ -75,7 +75,7 @@ def against_always_top(
 
 
 def _costs(
-    decision: RouteDecision, calls: Sequence[LedgerCall], rates: pricing.PriceList | None
+    decision: RouteDecision, calls: Sequence[PastCall], rates: pricing.PriceList | None
 ) -> tuple[int, int]:
     """What all calls of the decision cost, and what the answering one would have at the top."""
     if rates is None:
@@ -95,7 +95,7 @@ def _costs(
     return routed, _price(answers[-1], decision.top, decision.top_region, rates)
 
 
-def _price(call: LedgerCall, model: str, region: str, rates: pricing.PriceList) -> int:
+def _price(call: PastCall, model: str, region: str, rates: pricing.PriceList) -> int:
     cost = pricing.cost(
         Usage(tokens=call.tokens),
         service=call.service,

@@ -49,7 +49,7 @@ def of_incident(topic: str) -> dict[str, Any]:
     if not (key.isdecimal() and len(key) < 19):
         raise LookupError(topic)
     calls = AwsCall.objects.of_incident(int(key))
-    routes = RouteDecision.objects.filter(incident_number=int(key))
+    routes = RouteDecision.objects.filter(incident_number=int(key)).select_related("considered")
     return {
         "calls": [call_record(call) for call in calls.order_by("-sequence")[:CALLS_SHOWN]],
         "call_count": calls.count(),

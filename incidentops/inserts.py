@@ -9,7 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from django.db import connection, models
+from django.db import connection, connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 # SQLite takes a bounded number of values, and each number of rows is a statement to keep.
 _ROWS_AT_ONCE = 50
@@ -28,23 +29,46 @@ def insert(rows: list[M]) -> list[M]:
 
 
 def _insert(rows: list[M]) -> None:
-    fields, statement = _statement(type(rows[0]), len(rows), connection.vendor)
-    values = [
-        field.get_db_prep_save(field.pre_save(row, add=True), connection)
-        for row in rows
-        for field in fields
-    ]
-    with connection.cursor() as cursor:
+    database = connections[connection.alias]
+    columns, statement = _statement(type(rows[0]), len(rows), database.vendor)
+    values = [column.value_of(row, database) for row in rows for column in columns]
+    with database.cursor() as cursor:
         cursor.execute(statement, values)
         keys = cursor.fetchall()
     for row, (key,) in zip(rows, keys, strict=True):
         row.pk = key if row.pk is None else row.pk
-        row._state.adding, row._state.db = False, connection.alias
+        row._state.adding, row._state.db = False, database.alias
+
+
+# What the database takes as it is, if it is of exactly this type.
+_PLAIN: dict[type[models.Field[Any, Any]], type] = {
+    models.CharField: str,
+    models.TextField: str,
+    models.BooleanField: bool,
+    models.IntegerField: int,
+    models.BigIntegerField: int,
+    models.PositiveIntegerField: int,
+    models.PositiveSmallIntegerField: int,
+}
+
+
+class _Column:
+    def __init__(self, field: Any) -> None:
+        self._field, self._name = field, field.attname
+        self._plain = _PLAIN.get(type(field))
+
+    def value_of(self, row: models.Model, database: BaseDatabaseWrapper) -> Any:
+        """As the field would have it, without asking the field where it would change nothing."""
+        if self._plain is not None:
+            value = getattr(row, self._name)
+            if value is None or type(value) is self._plain:
+                return value
+        return self._field.get_db_prep_save(self._field.pre_save(row, add=True), database)
 
 
 @lru_cache(maxsize=256)
-def _statement(kind: type[models.Model], count: int, vendor: str) -> tuple[list[Any], str]:
-    """The columns' fields and the statement, in the words of this kind of database."""
+def _statement(kind: type[models.Model], count: int, vendor: str) -> tuple[list[_Column], str]:
+    """The columns and the statement, in the words of this kind of database."""
     quote = connection.ops.quote_name
     every: list[Any] = list(kind._meta.concrete_fields)
     fields = [field for field in every if not isinstance(field, models.AutoField)]
@@ -52,4 +76,5 @@ def _statement(kind: type[models.Model], count: int, vendor: str) -> tuple[list[
     rows = ", ".join([f"({', '.join(['%s'] * len(fields))})"] * count)
     (key,) = (quote(field.column) for field in every if field.primary_key)
     into = quote(kind._meta.db_table)
-    return fields, f"INSERT INTO {into} ({names}) VALUES {rows} RETURNING {key}"  # noqa: S608  # our own names
+    statement = f"INSERT INTO {into} ({names}) VALUES {rows} RETURNING {key}"  # noqa: S608  # our own names
+    return [_Column(field) for field in fields], statement

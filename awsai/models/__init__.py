@@ -18,7 +18,7 @@ from awsai.models.ledger import (
     Outcome,
 )
 from awsai.models.prices import PriceRate, PriceVersion
-from awsai.models.routes import RouteDecision, RouteOutcome, RouteWeights
+from awsai.models.routes import Considered, RouteDecision, RouteOutcome, RouteWeights
 
 __all__ = [
     "AwsCall",
@@ -28,6 +28,7 @@ __all__ = [
     "Budget",
     "BudgetUse",
     "CatalogueModel",
+    "Considered",
     "Conversation",
     "Knowledge",
     "KnowledgeEdition",

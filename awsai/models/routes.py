@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from django.db import models
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from django.db import connection, models, transaction
 from django.db.models import Max, Q
+
+from incidentops.inserts import insert
 
 
 class RouteWeightsQuerySet(models.QuerySet["RouteWeights"]):
@@ -42,6 +50,52 @@ class RouteWeights(models.Model):
         return f"{self.severity}: {self.usd_per_second} USD/s, {self.usd_per_failure} USD"
 
 
+class Considered(models.Model):
+    """Everybody a choice was made among, kept once for all decisions that were made among the same.
+
+    In a storm hundreds of decisions share what was considered, and it is most of what is kept of
+    them.
+    """
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    candidates = models.JSONField()
+
+    class Meta:
+        verbose_name_plural = "considered candidates"
+
+    def __str__(self) -> str:
+        return f"{len(self.candidates)} candidates"
+
+    @classmethod
+    def of(cls, candidates: Sequence[Mapping[str, Any]]) -> Considered:
+        """To be kept with the first decision: `RouteDecision.objects.store` sees to it."""
+        made = cls(candidates=candidates)
+        made.digest = hashlib.sha256(made.text.encode()).hexdigest()
+        return made
+
+    @cached_property
+    def text(self) -> str:
+        return json.dumps(self.candidates, separators=(",", ":"))
+
+
+# In plain SQL, since it runs before every call and mostly finds the row there.
+_KEEP = """
+    INSERT INTO awsai_considered (digest, candidates) VALUES (%s, %s)
+    ON CONFLICT (digest) DO NOTHING
+"""
+
+
+class RouteDecisionQuerySet(models.QuerySet["RouteDecision"]):
+    def store(self, decisions: list[RouteDecision]) -> None:
+        """Insert new decisions, and what they considered where it is not kept already."""
+        considered = {one.considered.digest: one.considered for one in decisions}
+        with transaction.atomic(savepoint=False):
+            with connection.cursor() as cursor:
+                for digest, found in sorted(considered.items()):
+                    cursor.execute(_KEEP, [digest, found.text])
+            insert(decisions)
+
+
 class RouteDecision(models.Model):
     """A choice of models, with everything it was made from.
 
@@ -61,18 +115,25 @@ class RouteDecision(models.Model):
     residency = models.JSONField()
     weights = models.JSONField()
     price_version = models.CharField(max_length=40, blank=True, default="")
-    candidates = models.JSONField()
+    considered = models.ForeignKey(Considered, on_delete=models.PROTECT, related_name="decisions")
     chosen = models.CharField(max_length=160)
     chosen_region = models.CharField(max_length=32, blank=True, default="")
     top = models.CharField(max_length=160, blank=True, default="")
     top_region = models.CharField(max_length=32, blank=True, default="")
     reason = models.CharField(max_length=300)
 
+    objects = RouteDecisionQuerySet.as_manager()
+
     class Meta:
         indexes = [models.Index(fields=["incident_number"], name="route_by_incident")]
 
     def __str__(self) -> str:
         return f"{self.task}: {self.chosen}"
+
+    @property
+    def candidates(self) -> list[dict[str, Any]]:
+        listed: list[dict[str, Any]] = self.considered.candidates
+        return listed
 
 
 class OutcomeKind(models.TextChoices):

@@ -16,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from sqlite3 import SQLITE_BUSY, Connection, OperationalError
 from threading import Event, Lock
@@ -78,6 +79,20 @@ _idle = _Idle()
 _never = Event()
 
 
+class _Cursor(base.SQLiteCursorWrapper):
+    """One that remembers how SQLite writes a statement's placeholders: the same few come again."""
+
+    def convert_query(self, query: str, *, param_names: list[str] | None = None) -> str:
+        if param_names is None:
+            return _asked(query)
+        return super().convert_query(query, param_names=param_names)
+
+
+@lru_cache(maxsize=512)
+def _asked(query: str) -> str:
+    return base.FORMAT_QMARK_REGEX.sub("?", query).replace("%%", "%")
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     _queue: int | None = None
     _has_turn = False
@@ -104,7 +119,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             _never.wait(PAUSE_SECONDS)
 
     def create_cursor(self, name: str | None = None) -> Any:
-        cursor = super().create_cursor(name)
+        cursor = self.connection.cursor(factory=_Cursor)
         self._cursors.add(cursor)
         return cursor
 

@@ -14,7 +14,7 @@ from awsai import budgets, ledger
 from awsai.budgets import OverBudget
 from awsai.journal import Journal
 from awsai.ledger import Entry, Result
-from awsai.models import AwsCall, AwsCallIntent, BudgetUse, Outcome, RouteDecision
+from awsai.models import AwsCall, AwsCallIntent, BudgetUse, Considered, Outcome, RouteDecision
 from awsai.models.budgets import BudgetScope
 from awsai.ports import Usage
 from awsai.purpose import serving
@@ -53,7 +53,7 @@ def a_decision() -> RouteDecision:
         max_tokens=10,
         residency={},
         weights={},
-        candidates=[],
+        considered=Considered.of([]),
         chosen=NOVA,
         reason="",
     )

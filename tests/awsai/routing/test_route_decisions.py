@@ -6,12 +6,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import transaction
 
-from awsai import breaker, prices, routes
+from awsai import breaker, past_calls, prices, routes
 from awsai.breaker import Target
 from awsai.models import (
     AwsCall,
     CatalogueModel,
+    Considered,
     PriceVersion,
     RouteDecision,
     RouteWeights,
@@ -242,6 +244,15 @@ def test_a_model_that_turns_out_badly_is_asked_no_more():
     assert kept(decide()).chosen != chosen
 
 
+def test_decisions_among_the_same_candidates_share_what_was_considered():
+    first, second = kept(decide()), kept(decide(incident=7))
+    assert first.pk != second.pk
+    assert first.considered == second.considered == Considered.objects.get()
+    record()
+    assert kept(decide()).considered != first.considered
+    assert kept(decide(request(severity="critical"))).considered != first.considered
+
+
 def test_statistics_come_from_the_calls_of_the_configured_provider():
     for number in range(1, 101):
         record(latency_ms=number)
@@ -250,17 +261,49 @@ def test_statistics_come_from_the_calls_of_the_configured_provider():
     record(outcome="throttled", provider="emulator")
     record(outcome="lost", region="us-west-2")
     record(f"us.{SONNET}", outcome="unavailable", latency_ms=None)
-    assert routes.statistics(routes.recent_calls()) == {
+    assert routes.statistics(past_calls.recent()) == {
         (f"us.{NOVA}", "us-east-1"): Statistics(calls=101, failures=1, p95_ms=95.0),
         (f"us.{SONNET}", "us-east-1"): Statistics(calls=1, failures=1, p95_ms=None),
     }
+
+
+def latencies() -> list[int | None]:
+    return [call.latency_ms for call in past_calls.recent()]
+
+
+def test_the_last_calls_are_those_of_the_ledger_whenever_one_looks():
+    for number in range(1, 4):
+        record(latency_ms=number)
+        record(latency_ms=99, provider="emulator")
+        assert latencies() == [*range(number, 0, -1)]
+    assert latencies() == [3, 2, 1]
+
+
+def test_calls_whose_transaction_was_undone_are_no_last_calls():
+    record(latency_ms=1)
+    with transaction.atomic():
+        record(latency_ms=2)
+        assert latencies() == [2, 1]
+        transaction.set_rollback(True)
+    assert latencies() == [1]
+    record(latency_ms=3)
+    record(latency_ms=4)
+    assert latencies() == [4, 3, 1]
+
+
+def test_of_very_many_calls_the_last_are_looked_at(monkeypatch):
+    monkeypatch.setattr(past_calls, "LOOKED_AT", 3)
+    assert latencies() == []
+    for number in range(1, 8):
+        record(latency_ms=number)
+    assert latencies() == [7, 6, 5]
 
 
 def test_only_the_last_two_hundred_calls_of_a_model_count():
     record(outcome="timeout")
     for _ in range(200):
         record()
-    (found,) = routes.statistics(routes.recent_calls()).values()
+    (found,) = routes.statistics(past_calls.recent()).values()
     assert found == Statistics(calls=200, failures=0, p95_ms=400.0)
 
 
@@ -279,7 +322,7 @@ def test_the_calls_of_a_decision_are_those_the_ledger_notes_with_it():
     record(f"us.{SONNET}", decision=one.kept())
     record(decision=two.kept())
     record()
-    found = routes.calls_of([one.kept(), two.kept()])
+    found = past_calls.of([one.kept(), two.kept()])
     assert [call.outcome for call in found[one.kept()]] == ["throttled", "succeeded"]
     assert [call.model for call in found[two.kept()]] == [f"us.{NOVA}"]
     assert len(found) == 2
@@ -289,7 +332,7 @@ def test_the_expected_length_of_an_answer_follows_the_last_ones():
     for length in (100, 100, 200):
         record(decision=decide().kept(), tokens={"input": 9, "output": length})
     record(decision=decide(request(task="update")).kept(), tokens={"output": 400})
-    assert routes.output_tokens("summary", routes.recent_calls()) == {f"us.{NOVA}": 110}
+    assert routes.output_tokens("summary", past_calls.recent()) == {f"us.{NOVA}": 110}
     (nova,) = [one for one in kept(decide()).candidates if one["model"] == f"us.{NOVA}"]
     assert nova["cost_nano_usd"] == 1000 * 35 + 110 * 140
 

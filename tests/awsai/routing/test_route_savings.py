@@ -12,7 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from awsai import savings
-from awsai.models import AwsCall, PriceVersion, RouteDecision
+from awsai.models import AwsCall, Considered, PriceVersion, RouteDecision
 from incidentops.access import chain
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +25,7 @@ SONNET_COST = 19_800 * 10**6
 
 
 def make_decision(**fields: Any) -> RouteDecision:
-    return RouteDecision.objects.create(
+    decision = RouteDecision(
         **{
             "at": AT,
             "task": "summary",
@@ -35,7 +35,7 @@ def make_decision(**fields: Any) -> RouteDecision:
             "max_tokens": 500,
             "residency": {},
             "weights": {},
-            "candidates": [],
+            "considered": Considered.of([]),
             "chosen": NOVA,
             "chosen_region": "us-east-1",
             "top": SONNET,
@@ -44,6 +44,8 @@ def make_decision(**fields: Any) -> RouteDecision:
             **fields,
         }
     )
+    RouteDecision.objects.store([decision])
+    return decision
 
 
 def record(decision: RouteDecision, model: str = NOVA, **fields: Any) -> None:
