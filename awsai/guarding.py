@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -189,13 +188,10 @@ def _checked(
     mark = _mark(passages)
     joined = "".join(f"{mark}\n{passage.text}\n" for passage in passages)
     assessment = _allowed(guard.check(joined, direction="input"), "question")
-    texts = re.split(rf"^{re.escape(mark)}\n", assessment.text, flags=re.MULTILINE)[1:]
+    _, *texts = ("\n" + assessment.text.removesuffix("\n")).split(f"\n{mark}\n")
     if len(texts) != len(passages):
         raise CallFailed(Trouble.BLOCKED, "The guard lost a passage.", code=BLOCKED)
-    kept = tuple(
-        replace(passage, text=text.removesuffix("\n"))
-        for passage, text in zip(passages, texts, strict=True)
-    )
+    kept = tuple(replace(passage, text=text) for passage, text in zip(passages, texts, strict=True))
     found = ", ".join(assessment.reasons)
     return kept, ((f"The guard found {found} in the evidence.",) if found else ())
 

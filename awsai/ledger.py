@@ -14,13 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from django.db import connection, transaction
 from django.utils.timezone import now
 
-from awsai import budgets, payloads, prices, pricing, purpose
+from awsai import budgets, payloads, prices, pricing, purpose, telemetry
 from awsai.budgets import Claim, OverBudget, Reservation
 from awsai.events import AwsCallRecorded
 from awsai.journal import Journal
@@ -373,6 +374,9 @@ def _append(calls: Sequence[AwsCall]) -> list[AwsCall]:
             )
             for call in stored
         )
+        if telemetry.is_collected():
+            for call in map(call_record, stored):
+                transaction.on_commit(partial(telemetry.log_call, call), robust=True)
     return stored
 
 

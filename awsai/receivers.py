@@ -5,18 +5,12 @@ from typing import Any
 
 from kombu.exceptions import OperationalError
 
-from awsai import conversation, tasks, telemetry
-from awsai.events import AwsCallRecorded
+from awsai import conversation, tasks
 from incidentops.incidents import attachments, lifecycle, questions
 from incidentops.incidents.events import IncidentUpdated
 from incidentops.realtime.events import receives
 
 log = logging.getLogger(__name__)
-
-
-@receives(AwsCallRecorded)
-def log_call(event: AwsCallRecorded) -> None:
-    telemetry.log_call(event.call)
 
 
 @receives(IncidentUpdated)

@@ -48,10 +48,14 @@ def span(call: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def is_collected() -> bool:
+    """Whether anybody collects logs at the level that calls are logged at."""
+    return log.isEnabledFor(logging.DEBUG)
+
+
 def log_call(call: Mapping[str, Any]) -> None:
-    """One line of JSON a call, for whoever collects logs at this level."""
-    if log.isEnabledFor(logging.DEBUG):
-        log.debug("%s", json.dumps(span(call), sort_keys=True))
+    """One line of JSON a call."""
+    log.debug("%s", json.dumps(span(call), sort_keys=True))
 
 
 def _attributes(call: Mapping[str, Any]) -> dict[str, Any]:

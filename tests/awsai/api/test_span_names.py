@@ -9,7 +9,6 @@ import pytest
 from awsai import telemetry
 from awsai.ledger import call_record
 from awsai.ports import Usage
-from incidentops.realtime import outbox
 from tests.awsai.health.ledger_rows import make_call
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -78,12 +77,19 @@ def test_what_is_not_known_is_left_out():
     assert "gen_ai.response.time_to_first_chunk" not in found
 
 
-def test_every_call_is_logged_once_at_debug_and_never_above(caplog):
-    call = make_call()
-    with caplog.at_level(logging.INFO, logger="awsai.telemetry"):
-        telemetry.log_call(call_record(call))
+def test_every_call_is_logged_once_at_debug_and_never_above(
+    caplog, django_capture_on_commit_callbacks
+):
+    with (
+        caplog.at_level(logging.INFO, logger="awsai.telemetry"),
+        django_capture_on_commit_callbacks(execute=True),
+    ):
+        make_call()
     assert not caplog.records
-    with caplog.at_level(logging.DEBUG, logger="awsai.telemetry"):
-        outbox.relay()
+    with (
+        caplog.at_level(logging.DEBUG, logger="awsai.telemetry"),
+        django_capture_on_commit_callbacks(execute=True),
+    ):
+        call = make_call()
     (line,) = [record.getMessage() for record in caplog.records if "telemetry" in record.name]
     assert json.loads(line)["attributes"]["incidentops.call"] == call.sequence
