@@ -49,6 +49,7 @@ _PLAIN: dict[type[models.Field[Any, Any]], type] = {
     models.BigIntegerField: int,
     models.PositiveIntegerField: int,
     models.PositiveSmallIntegerField: int,
+    models.PositiveBigIntegerField: int,
 }
 
 

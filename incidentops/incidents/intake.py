@@ -25,13 +25,13 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from django.db import OperationalError, connection, transaction
-from django.db.models import QuerySet
 from django.utils.timezone import now
 
 from incidentops.incidents import payloads, rates
 from incidentops.incidents.events import AlertsReceived
 from incidentops.incidents.models import Alert, Delivery, Source
 from incidentops.incidents.payloads import AlertIn
+from incidentops.inserts import insert
 from incidentops.realtime import outbox
 
 SAME_BODY_WITHIN = timedelta(minutes=10)
@@ -160,7 +160,7 @@ def _take_in(arrival: _Arrival) -> Receipt:
             arrival.times[fingerprint] - (fingerprint in fresh)
             for fingerprint in {*known, *wanted, *fresh}
         )
-        delivery = Delivery.objects.create(
+        delivery = Delivery(
             source=arrival.source,
             key=arrival.key,
             body=arrival.text,
@@ -171,6 +171,7 @@ def _take_in(arrival: _Arrival) -> Receipt:
             truncated=arrival.batch.truncated,
             is_coalesced=arrival.is_over_rate,
         )
+        insert([delivery])
         _stamp(arrival)
         is_news = bool(fresh) or any(
             wanted[f].status != rows[f].status for f in known if f in wanted
@@ -194,10 +195,15 @@ def _by_key(source: Source, key: str) -> Delivery | None:
     return Delivery.objects.filter(source=source, key=key).defer("body").first()
 
 
-def _open_rows(arrival: _Arrival) -> QuerySet[Alert]:
-    return Alert.objects.filter(
-        source=arrival.source, fingerprint__in=list(arrival.alerts), is_current=True
-    )
+# In plain SQL, here and below, since it runs for every delivery: to be built by the ORM takes longer
+# than to run.
+_OPEN = "SELECT {} FROM incidents_alert WHERE source_id = %s AND is_current AND fingerprint IN ({})"
+
+
+def _open(arrival: _Arrival, *columns: str) -> tuple[str, list[str]]:
+    """The statement that reads these columns of the body's open rows, and its values."""
+    places = ", ".join(["%s"] * len(arrival.alerts))
+    return _OPEN.format(", ".join(columns), places), [arrival.source.pk, *arrival.alerts]
 
 
 def _unknown(arrival: _Arrival) -> dict[str, AlertIn]:
@@ -206,9 +212,11 @@ def _unknown(arrival: _Arrival) -> dict[str, AlertIn]:
     Whoever held rows and then waited for one that another delivery is adding, which waits for these
     rows, would wait for ever. Where only one writes at a time there is nothing to wait for.
     """
-    if not connection.features.has_select_for_update:
+    if not (connection.features.has_select_for_update and arrival.alerts):
         return {}
-    known = set(_open_rows(arrival).values_list("fingerprint", flat=True))
+    with connection.cursor() as cursor:
+        cursor.execute(*_open(arrival, "fingerprint"))
+        known = {fingerprint for (fingerprint,) in cursor.fetchall()}
     return {
         fingerprint: alert
         for fingerprint, alert in arrival.alerts.items()
@@ -216,35 +224,35 @@ def _unknown(arrival: _Arrival) -> dict[str, AlertIn]:
     }
 
 
-_KNOWN = ("fingerprint", "status", "state_changed_at", "starts_at", "ends_at")
+_KNOWN = ("id", "fingerprint", "status", "state_changed_at", "starts_at", "ends_at")
 _DESCRIBED = ("title", "severity", "description", "service", "labels", "annotations", "url")
 
 
 def _current_rows(arrival: _Arrival, *, besides: Container[str]) -> dict[str, Alert]:
     """The open rows of the body's other fingerprints, locked in their order."""
-    rows = (
-        _open_rows(arrival)
-        .select_for_update()
-        .only(*_KNOWN, *(() if all(a.title for a in arrival.alerts.values()) else _DESCRIBED))
-        .order_by("fingerprint")
-    )
+    if not arrival.alerts:
+        return {}
+    are_titled = all(alert.title for alert in arrival.alerts.values())
+    statement, values = _open(arrival, *_KNOWN, *(() if are_titled else _DESCRIBED))
+    locking = " FOR UPDATE" * connection.features.has_select_for_update
+    rows = Alert.objects.raw(f"{statement} ORDER BY fingerprint{locking}", values)
     return {row.fingerprint: row for row in rows if row.fingerprint not in besides}
+
+
+_SAME_BODY = """
+    SELECT id, received_at, accepted, duplicates, truncated, is_coalesced FROM incidents_delivery
+    WHERE source_id = %s AND body_digest = %s AND received_at > %s
+    ORDER BY received_at DESC LIMIT 1
+"""
 
 
 def _same_without_effect(arrival: _Arrival, rows: Mapping[str, Alert]) -> Delivery | None:
     """The delivery this body repeats, when every alert still stands as it said then."""
     if arrival.key or arrival.source.kind not in KEYED_BY_BODY:
         return None
-    earlier = (
-        Delivery.objects.filter(
-            source=arrival.source,
-            body_digest=arrival.digest,
-            received_at__gt=arrival.at - SAME_BODY_WITHIN,
-        )
-        .defer("body")
-        .order_by("-received_at")
-        .first()
-    )
+    since = _database_time(arrival.at - SAME_BODY_WITHIN)
+    found = Delivery.objects.raw(_SAME_BODY, [arrival.source.pk, arrival.digest, since])
+    earlier: Delivery | None = next(iter(found), None)
     if earlier is None:
         return None
     for fingerprint, alert in arrival.alerts.items():

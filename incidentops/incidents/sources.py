@@ -109,11 +109,15 @@ def delete(source: Source, *, by: object) -> None:
         audit.record("source.delete", actor=by, target=f"source:{source.pk}")
 
 
+# In plain SQL, since every delivery asks: to be built by the ORM takes ten times as long.
+_PRESENT = "SELECT * FROM incidents_source WHERE id = %s AND deleted_at IS NULL"
+
+
 def authenticate(source_id: str, secret: str) -> Source | None:
     """The source with this id and secret. That either is wrong cannot be told from the answer."""
     source = None
     if source_id.isascii() and source_id.isalnum():
-        source = Source.objects.present().filter(pk=source_id).first()
+        source = next(iter(Source.objects.raw(_PRESENT, [source_id])), None)
     expected = source.secret_digest if source else _NOBODY
     is_right = hmac.compare_digest(digest_of(secret), expected)
     return source if is_right and secret else None
