@@ -26,6 +26,7 @@ from incidentops.realtime import sockets  # noqa: E402
 from incidentops.realtime.consumers import FORBIDDEN, NOT_FOUND, UNAUTHENTICATED, live  # noqa: E402
 from incidentops.realtime.sockets import Identity, Refused, Scope  # noqa: E402
 from incidentops.realtime.storage import in_database  # noqa: E402
+from incidentops.request_threads import KeptThread  # noqa: E402
 
 _PUBLIC = frozenset({"demo"}) if settings.PUBLIC_DEMO else frozenset()
 
@@ -36,6 +37,10 @@ class _Http(ASGIHandler):
     By itself it would ask each middleware that may run either way from the event loop, and that
     would go to a thread and back twice: more than half of what a short request costs.
     """
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async with KeptThread():
+            await self.handle(scope, receive, send)
 
     def load_middleware(self, is_async: bool = False) -> None:
         super().load_middleware(is_async=False)
