@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 from typing import Any
@@ -145,3 +146,9 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     """The router, and this process's report of itself from its first request on."""
     sockets.here().start_gauge()
     await _router(scope, receive, send)
+
+
+# What is loaded by now stays: were it looked through again and again, nobody would be served for a
+# tenth of a second each time.
+gc.collect()
+gc.freeze()
