@@ -156,7 +156,8 @@ def settle(settled: Iterable[tuple[Reservation, int | None]]) -> None:
         if held.amount or spent:
             changes += [(use, -held.amount, spent) for use in held.uses]
     if changes:
-        _make({use for use, _, _ in changes})
+        # Whatever was set aside has its rows.
+        _make({use for use, reserved, _ in changes if not reserved})
         _count(changes)
 
 
@@ -193,13 +194,21 @@ _CHANGE = """
 
 def _locked(uses: Collection[Use]) -> dict[Use, int]:
     """What is spent or reserved in each, the rows locked until the transaction ends."""
+    if connection.features.has_select_for_update:
+        # All rows are there before the first is locked, so that everybody locks in one order.
+        _make(uses)
+        return _used(uses, locking=True)
+    found = _used(uses)
+    if len(found) == len(uses):
+        return found
     _make(uses)
-    return _used(uses, locking=connection.features.has_select_for_update)
+    return _used(uses)
 
 
 def _make(uses: Collection[Use]) -> None:
-    with connection.cursor() as cursor:
-        cursor.executemany(_MAKE, sorted(uses))
+    if uses:
+        with connection.cursor() as cursor:
+            cursor.executemany(_MAKE, sorted(uses))
 
 
 def _used(uses: Collection[Use], *, locking: bool = False) -> dict[Use, int]:

@@ -77,8 +77,15 @@ class Considered(models.Model):
     def text(self) -> str:
         return json.dumps(self.candidates, separators=(",", ":"))
 
+    # Whether it is known to be stored for good, and need not be stored again.
+    is_kept = False
 
-# In plain SQL, since it runs before every call and mostly finds the row there.
+    def note_kept(self) -> None:
+        """It was stored, which holds once the transaction that did it is committed."""
+        transaction.on_commit(lambda: setattr(self, "is_kept", True), robust=True)
+
+
+# In plain SQL, since it runs before every call.
 _KEEP = """
     INSERT INTO awsai_considered (digest, candidates) VALUES (%s, %s)
     ON CONFLICT (digest) DO NOTHING
@@ -89,11 +96,14 @@ class RouteDecisionQuerySet(models.QuerySet["RouteDecision"]):
     def store(self, decisions: list[RouteDecision]) -> None:
         """Insert new decisions, and what they considered where it is not kept already."""
         considered = {one.considered.digest: one.considered for one in decisions}
+        fresh = [found for _, found in sorted(considered.items()) if not found.is_kept]
         with transaction.atomic(savepoint=False):
-            with connection.cursor() as cursor:
-                for digest, found in sorted(considered.items()):
-                    cursor.execute(_KEEP, [digest, found.text])
+            if fresh:
+                with connection.cursor() as cursor:
+                    cursor.executemany(_KEEP, [(found.digest, found.text) for found in fresh])
             insert(decisions)
+        for found in fresh:
+            found.note_kept()
 
 
 class RouteDecision(models.Model):

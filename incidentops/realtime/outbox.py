@@ -98,7 +98,7 @@ def redeliver() -> int:
 def _relay_batch() -> int:
     rows, placed = place()
     show(placed)
-    _deliver([row for row in rows if row.handled_at is None])
+    _deliver([row for row in rows if not events.is_unheard(row.type)])
     return len(rows)
 
 
@@ -113,11 +113,8 @@ def place() -> tuple[list[OutboxEvent], list[Placed]]:
         if not rows:
             return [], []
         placed = _assign_positions(rows)
-        unheard = [row for row in rows if events.is_unheard(row.type)]
-        for row in unheard:
-            row.handled_at = row.at
-        _change(unheard, _PLACED_AND_HANDLED)
-        _change([row for row in rows if row.handled_at is None], _PLACED_AND_DUE)
+        _change([row for row in rows if events.is_unheard(row.type)], _PLACED_AND_HANDLED)
+        _change([row for row in rows if not events.is_unheard(row.type)], _PLACED_AND_DUE)
     return rows, placed
 
 
@@ -260,7 +257,10 @@ def _handle(row: OutboxEvent) -> bool:
 # In plain SQL, since they run up to twenty times a second in every process that has events: to be
 # built by the ORM takes several times as long as to run.
 _TURN = "SELECT id FROM realtime_relayturn WHERE id = 1 FOR UPDATE"
-_UNPLACED = "SELECT * FROM realtime_outboxevent WHERE positioned_at IS NULL ORDER BY id LIMIT %s"
+_UNPLACED = """
+    SELECT id, type, version, data, at FROM realtime_outboxevent
+    WHERE positioned_at IS NULL ORDER BY id LIMIT %s
+"""
 _HEADS = "SELECT * FROM realtime_topichead WHERE topic IN ({})"
 _MOVE = """
     INSERT INTO realtime_topichead (topic, epoch, position) VALUES (%s, %s, %s)

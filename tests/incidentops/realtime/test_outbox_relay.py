@@ -95,6 +95,9 @@ def test_an_event_of_no_topic_reaches_its_receivers_alone():
 
 
 def listen_on(group: str) -> str:
+    # What an earlier test has sent may still be on its way.
+    channel.flush()
+
     async def join() -> str:
         layer = known(get_channel_layer())
         name = await layer.new_channel()
