@@ -13,7 +13,7 @@ def share(apps: Any, schema_editor: Any) -> None:
     decisions = apps.get_model("awsai", "RouteDecision")
     lists = apps.get_model("awsai", "Considered")
     for row in decisions.objects.filter(considered=None).iterator(chunk_size=500):
-        text = json.dumps(row.candidates, separators=(",", ":"))
+        text = json.dumps(row.candidates, sort_keys=True, separators=(",", ":"))
         digest = hashlib.sha256(text.encode()).hexdigest()
         lists.objects.get_or_create(digest=digest, defaults={"candidates": row.candidates})
         decisions.objects.filter(pk=row.pk).update(considered_id=digest)

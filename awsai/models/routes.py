@@ -75,7 +75,7 @@ class Considered(models.Model):
 
     @cached_property
     def text(self) -> str:
-        return json.dumps(self.candidates, separators=(",", ":"))
+        return json.dumps(self.candidates, sort_keys=True, separators=(",", ":"))
 
     # Whether it is known to be stored for good, and need not be stored again.
     is_kept = False
