@@ -292,8 +292,7 @@ def retrieve(query: str, *, asker: Asker, limit: int = 5) -> Excerpts:
     beside that, if it is configured. Whoever gives no answer only leaves out its own part.
 
     Raises:
-        CallFailed: BLOCKED, the guard forbids the knowledge base's being asked this; else not even
-            our own knowledge answered.
+        CallFailed: not even our own knowledge answered.
     """
     found = _served(
         asker,
@@ -351,7 +350,7 @@ def explain(query: str, *, asker: Asker, limit: int = 5) -> CitedAnswer:
     """An answer from what is known, with its sources.
 
     Raises:
-        CallFailed: BLOCKED, the guard forbids the query; else nobody answered.
+        CallFailed: nobody answered.
     """
     return _served(
         asker,
@@ -368,7 +367,7 @@ def sentiments(texts: Sequence[str], *, asker: Asker) -> Sentiments:
     """How each of the texts sounds.
 
     Raises:
-        CallFailed: BLOCKED, the guard forbids one of them; else nobody answered.
+        CallFailed: nobody answered.
     """
     return _served(
         asker,
@@ -468,22 +467,22 @@ def _served(
     is_configured: bool = True,
     on_note: Callable[[str], None] = lambda _: None,
 ) -> A:
-    """The configured provider's answer, or the local one's when it has none.
+    """The configured provider's answer, or the local one's when it has none or may not be asked.
 
-    `texts` is what `call` asks with: guarded where it leaves, as it is here. `guard` guards what
-    comes back from elsewhere.
+    `texts` is what `call` asks with: guarded where it leaves, as it is here. A text that may not leave
+    may still be answered here: else anybody could keep an incident from what is known, by writing what
+    the guard forbids into an alert. `guard` guards what comes back from elsewhere.
 
     Raises:
-        CallFailed: BLOCKED, a text may not leave; else the local provider gave no answer either.
+        CallFailed: the local provider gave no answer either.
     """
     with asker.serving():
         if is_configured and settings.AWSAI_PROVIDER != LOCAL:
             if not _may_leave(asker):
                 on_note(f"A budget is spent, so {target.service} was not asked.")
             else:
-                leaving = guarding.guard_texts(texts)
                 try:
-                    return _abroad(target, call, leaving, guard)
+                    return _abroad(target, call, guarding.guard_texts(texts), guard)
                 except CallFailed as failed:
                     log.warning("%s gave no answer, the local provider does: %s", target, failed)
                     on_note(f"{target.service} gave no answer: {failed}")

@@ -17,7 +17,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.timezone import now
 
-from incidentops.access.permissions import requires, writing
+from incidentops.access.permissions import reading, requires
 from incidentops.incidents import attachments, lifecycle, questions
 from incidentops.incidents.cards import instant
 from incidentops.incidents.models import TRANSITIONS, Attachment, Incident, Severity, Status
@@ -336,12 +336,17 @@ def is_offered(verb: Verb, incident: Incident, request: HttpRequest) -> bool:
             return True
 
 
-@requires(writing("incident.respond"))
+@requires(reading("incident.view", POST="incident.respond"))
 def act(request: HttpRequest, number: int, verb: str) -> HttpResponse:
-    """Do what a form of the page asks for and lead back to the page."""
+    """Do what a form of the page asks for and lead back to the page.
+
+    A form that was refused leaves its own address in the browser; whoever opens it is led back, too.
+    """
     if verb not in VERBS:
         raise Http404(verb)
     incident = get_object_or_404(Incident, number=number)
+    if request.method != "POST":
+        return redirect("incident", number=number)
     chosen = VERBS[verb]
     form = chosen.form(request.POST, request.FILES)
     if not form.is_valid():

@@ -71,10 +71,17 @@ def test_neither_secrets_nor_personal_data_leave(emulator, listener, way):
         assert not [secret for secret in FOREIGN if secret in text]
 
 
-@pytest.mark.parametrize("way", [way for way in ASKED if way != "say with facts"])
-def test_what_the_guard_forbids_is_asked_of_nobody_elsewhere(emulator, listener, way):
+@pytest.mark.parametrize("way", ["retrieve", "explain", "sentiments"])
+def test_what_the_guard_forbids_to_leave_is_answered_here(emulator, listener, way):
+    knowledge.learn(KnowledgeKind.RUNBOOK, "r1", title="Checkout", text="Restart checkout.")
+    assert ASKED[way](f"Checkout is slow. {FORBIDDEN}").served.provider == "local"
+    assert listener.heard == emulator.log.entries() == []
+    assert set(AwsCall.objects.values_list("provider", flat=True)) == {"local"}
+
+
+def test_what_the_guard_forbids_is_said_to_no_assistant(emulator, listener):
     with pytest.raises(CallFailed) as refused:
-        ASKED[way](FORBIDDEN)
+        say(FORBIDDEN)
     assert refused.value.trouble is Trouble.BLOCKED
     assert listener.heard == emulator.log.entries() == []
     assert not AwsCall.objects.exists()

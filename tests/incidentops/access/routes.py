@@ -32,7 +32,7 @@ ROUTES: dict[str, str] = {
     "transparency": "GET dashboard.view",
     "demo": "GET kpi.view",
     "incident": "GET incident.view",
-    "incident-act": "POST incident.respond",
+    "incident-act": "GET incident.view, POST incident.respond",
     "approvals": "GET approval.view",
     "approve": "POST approval.decide",
     "reject": "POST approval.decide",

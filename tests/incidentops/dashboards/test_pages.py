@@ -160,6 +160,15 @@ def test_a_form_merges_the_incident_into_another_and_reopening_undoes_it() -> No
     assert alert.incident == incident
 
 
+def test_the_address_that_a_refused_form_leaves_leads_back_to_the_incident() -> None:
+    incident, client = make_incident(), signed_in()
+    address = f"/incidents/{incident.number}/merge/"
+    assert client.post(address, {"into": incident.number}).status_code == 409
+    led = client.get(address)
+    assert (led.status_code, led["Location"]) == (302, f"/incidents/{incident.number}/")
+    assert client.get(f"/incidents/{incident.number}/explode/").status_code == 404
+
+
 @pytest.mark.parametrize(
     ("into", "status", "why"),
     [
