@@ -9,14 +9,12 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from types import TracebackType
 
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import transaction
 from django.db.models import DateTimeField, Exists, ExpressionWrapper, F, QuerySet, Value
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce, Now
@@ -24,6 +22,7 @@ from django.db.models.functions import Coalesce, Now
 from agents import streams
 from agents.models import Agent, AgentRun, AgentState, Phase, PhaseRun, PhaseState, Response
 from incidentops.incidents.models import Incident
+from incidentops.leases import LeaseLost
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +39,6 @@ _AGENTS: dict[str, tuple[Agent, ...]] = {
     Phase.VERIFICATION: (Agent.DETECTION,),
     Phase.COMMUNICATION: (Agent.COMMUNICATION,),
 }
-
-
-class LeaseLost(Exception):
-    """Another worker has the phase now; whatever this one found must be thrown away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,51 +172,3 @@ def renew(claim: Claim) -> None:
     """
     if not hold(claim).update(lease_until=from_now(settings.LEASE)):
         raise LeaseLost(f"{claim.phase_run}")
-
-
-class Heartbeat:
-    """Renews a claim every third of its lease from a thread of its own, while the block runs."""
-
-    def __init__(self, claim: Claim) -> None:
-        self._claim = claim
-        self._done = threading.Event()
-        self.is_lost = False
-        self._thread = threading.Thread(target=self._beat, daemon=True, name="lease")
-
-    def __enter__(self) -> Heartbeat:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def check(self) -> None:
-        """Stop a run whose lease is known to be lost.
-
-        Raises:
-            LeaseLost: it is.
-        """
-        if self.is_lost:
-            raise LeaseLost(f"{self._claim.phase_run}")
-
-    def _beat(self) -> None:
-        has_connected = False
-        while not self._done.wait(settings.LEASE.total_seconds() / 3):
-            has_connected = True
-            try:
-                renew(self._claim)
-            except LeaseLost:
-                self.is_lost = True
-                break
-            except DatabaseError as error:
-                # A restart of the database may be shorter than the lease: keep trying.
-                log.warning("The lease of %s was not renewed: %s", self._claim.phase_run, error)
-                connection.close()
-        if has_connected:
-            connection.close()

@@ -18,7 +18,7 @@ from django.utils.timezone import now
 
 from agents import cases, consensus, dictation, roster, streams, voting
 from agents.case import NO_ACTION, Case, Finding, Proposal
-from agents.claims import Claim, Heartbeat, locked, renew
+from agents.claims import Claim, locked, renew
 from agents.findings import Grounded, ground
 from agents.models import (
     Agent,
@@ -32,6 +32,7 @@ from agents.models import (
 )
 from agents.specialists.wording import cleaned
 from incidentops.incidents.models import Incident
+from incidentops.leases import Heartbeat
 from incidentops.notifications import delivery
 from incidentops.notifications.models import Notification
 

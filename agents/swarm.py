@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from time import monotonic
 
 from django.db import DatabaseError, transaction
@@ -22,13 +23,12 @@ from agents.case import NO_ACTION
 from agents.claims import (
     MAX_ATTEMPTS,
     Claim,
-    Heartbeat,
-    LeaseLost,
     backoff,
     from_now,
     hold,
     locked,
     next_of,
+    renew,
     take,
     take_in,
 )
@@ -50,6 +50,7 @@ from agents.wakeups import wake, wake_on_commit
 from incidentops.access import audit
 from incidentops.incidents import lifecycle, timeline
 from incidentops.incidents.models import Alert, Incident, Severity, Status
+from incidentops.leases import Heartbeat, LeaseLost
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +182,7 @@ _DISCARDED = _Step(is_committed=False)
 def _work(claim: Claim, *, until: float | None) -> _Step:
     """As `work`; before `until` (monotonic seconds) it goes on with the response's next phase."""
     try:
-        with Heartbeat(claim) as heartbeat:
+        with Heartbeat(partial(renew, claim), of=claim.phase_run) as heartbeat:
             outcome = run(claim, heartbeat)
             heartbeat.check()
         return _finish(claim, outcome, goes_on=until is not None and monotonic() < until)

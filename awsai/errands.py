@@ -9,19 +9,20 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Generic, TypeVar
 
 from django.conf import settings
 
 from awsai.knowledge import storable
 from awsai.ports import CallFailed
+from incidentops.incidents import claims
 from incidentops.incidents.models import Claimable
+from incidentops.leases import Heartbeat
 
 log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 5
-# A task is dead before its lease ends.
-LEASE = timedelta(seconds=settings.CELERY_TASK_TIME_LIMIT + 30)
 FIRST_WAIT = timedelta(seconds=15)
 SWEEP_SIZE = 20
 
@@ -32,6 +33,7 @@ R = TypeVar("R", bound=Claimable)
 class Errand(Generic[R]):
     """`claim` takes a row for a lease; `run` does the work and keeps what came of it, or fails.
 
+    The lease is renewed while it runs, so that what a lost worker held is taken up by the next sweep.
     After a failure that may pass the row is put off, each time for longer; after another, or too
     many, it is given up with the reason. `worker` is who is lost when a claim was the last that was
     heard of.
@@ -45,7 +47,7 @@ class Errand(Generic[R]):
 
     def attempt(self, pk: int) -> bool:
         """Work on a row that is due, unless another worker has it; True when this call did."""
-        claimed = self.claim(pk, LEASE)
+        claimed = self.claim(pk, settings.LEASE)
         if claimed is None:
             return False
         if claimed.attempts > MOST_ATTEMPTS:
@@ -53,7 +55,8 @@ class Errand(Generic[R]):
             self.give_up(claimed, reason)
             return True
         try:
-            self.run(claimed)
+            with Heartbeat(partial(_renew, claimed), of=f"{type(claimed).__name__} {claimed.pk}"):
+                self.run(claimed)
         except CallFailed as failed:
             self._fail(claimed, failed)
         return True
@@ -66,3 +69,7 @@ class Errand(Generic[R]):
             self.put_off(claimed, reason, FIRST_WAIT * 2 ** (claimed.attempts - 1))
         else:
             self.give_up(claimed, reason)
+
+
+def _renew(claimed: Claimable) -> None:
+    claims.renew(type(claimed)._default_manager.all(), claimed, lease=settings.LEASE)

@@ -14,6 +14,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from incidentops.incidents.models import Claimable
+from incidentops.leases import LeaseLost
 
 R = TypeVar("R", bound=Claimable)
 
@@ -21,6 +22,16 @@ R = TypeVar("R", bound=Claimable)
 def claim(due: QuerySet[R], pk: int, *, lease: timedelta) -> bool:
     """Take a row for as long as the lease, if it is one of those that are due."""
     return bool(due.filter(pk=pk).update(attempts=F("attempts") + 1, due_at=Now() + lease))
+
+
+def renew(rows: QuerySet[R], claimed: R, *, lease: timedelta) -> None:
+    """Keep a claimed row for another lease from now on.
+
+    Raises:
+        LeaseLost: somebody else has claimed it since.
+    """
+    if not held(rows, claimed).update(due_at=Now() + lease):
+        raise LeaseLost(f"{type(claimed).__name__} {claimed.pk}")
 
 
 def held(rows: QuerySet[R], claimed: R) -> QuerySet[R]:

@@ -27,6 +27,7 @@ from agents.models import (
 from incidentops.incidents import lifecycle
 from incidentops.incidents.events import IncidentOpened
 from incidentops.incidents.models import Alert, Incident, Severity, Status, TimelineEntry
+from incidentops.leases import LeaseLost
 from incidentops.notifications.models import Notification
 from incidentops.realtime.models import OutboxEvent
 from tests.factories import make_alert, make_incident
@@ -313,7 +314,7 @@ def test_a_renewed_lease_is_refused_once_the_fence_has_moved(fakes):
     claims.renew(claim)
     PhaseRun.objects.filter(pk=claim.phase_run.pk).update(fence=F("fence") + 1)
 
-    with pytest.raises(claims.LeaseLost):
+    with pytest.raises(LeaseLost):
         claims.renew(claim)
 
 

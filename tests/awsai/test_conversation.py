@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 
 from awsai import budgets, conversation, knowledge, receivers, tasks
 from awsai.emulator.emulator import Emulator
-from awsai.errands import MOST_ATTEMPTS
+from awsai.errands import MOST_ATTEMPTS, Errand
 from awsai.models import AwsCall, BudgetUse, Conversation, KnowledgeKind, MemoryEntry
 from awsai.models.budgets import BudgetScope
 from awsai.ports import Answer, CallFailed, Trouble
@@ -31,6 +31,7 @@ from incidentops.telemetry.models import Change
 from tests.awsai.health.emulated import forget_breakers
 from tests.factories import make_alert, make_attachment, make_incident, make_question, make_service
 from tests.listening import Listener
+from tests.live import wait_for
 from tests.narrowing import known
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -325,6 +326,41 @@ def test_a_question_whose_worker_died_is_answered_by_the_sweep():
     app.tasks[sent[0]](*sent[1])
     question.refresh_from_db()
     assert (question.state, question.attempts) == ("answered", 2)
+
+
+def answering(run: Callable[[Question], None]) -> Errand[Question]:
+    return Errand(
+        worker="whoever was to answer",
+        claim=lambda pk, lease: questions.claim(pk, lease=lease),
+        run=run,
+        put_off=lambda claimed, reason, wait: questions.put_off(claimed, reason=reason, wait=wait),
+        give_up=lambda claimed, reason: questions.record_failure(claimed, reason=reason),
+    )
+
+
+def test_a_worker_that_takes_long_keeps_the_question(settings):
+    settings.LEASE = timedelta(seconds=0.3)
+    question = make_question()
+
+    def run(claimed: Question) -> None:
+        ends_at = Question.objects.get().due_at
+        while Question.objects.get().due_at < ends_at + 2 * settings.LEASE:
+            assert conversation.waiting() == []
+
+    assert answering(run).attempt(question.pk)
+    assert Question.objects.get().attempts == 1
+
+
+def test_what_a_lost_worker_held_is_free_as_soon_as_its_lease_has_ended(settings):
+    settings.LEASE = timedelta(seconds=0.3)
+    question = make_question()
+
+    def run(claimed: Question) -> None:
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        answering(run).attempt(question.pk)
+    wait_for(lambda: conversation.waiting() == [question.pk], within=10)
 
 
 def test_the_word_of_a_worker_that_lost_its_claim_is_not_heard():
