@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import boto3
+import botocore
 from botocore.config import Config
 from django.conf import settings
 
@@ -33,7 +34,8 @@ _CONFIG = Config(
     read_timeout=10,  # `hooks` gives models longer
     tcp_keepalive=True,
     max_pool_connections=20,
-    user_agent_extra="incidentops",
+    # Told once. Else botocore puts together at every call, and again before it signs, what it is.
+    user_agent=f"IncidentOps Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
 )
 # Else a bearer token in the environment (AWS_BEARER_TOKEN_BEDROCK) would go before these keys.
 _SIGNED = _CONFIG.merge(Config(auth_scheme_preference="sigv4"))
