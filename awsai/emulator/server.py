@@ -92,6 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
     server: _HttpServer
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    # Head and body leave together; a stream is flushed piece by piece.
+    wbufsize = -1
     timeout = IDLE_SECONDS
 
     def version_string(self) -> str:
@@ -167,6 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
             try:
                 for frame in frames:
                     self.wfile.write(b"%x\r\n%b\r\n" % (len(frame), frame))
+                    self.wfile.flush()
             except ConnectionCut:
                 self.close_connection = True
                 return

@@ -12,11 +12,11 @@ Sources: Erkan & Radev, LexRank (JAIR 22, 2004); Mihalcea & Tarau, TextRank (EMN
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import re2
 from numpy.typing import NDArray
 
 from awsai.ports import Passage
@@ -32,14 +32,16 @@ NOVELTY = 0.3  # weight of what is new against what scores high
 DUPLICATE = 0.95
 WORTH_SAYING = 0.25  # of the best score; below that a sentence only fills the page
 
-_NUMBER = re2.compile(r"\d+(?:[.,]\d+)*")
-_TIME = re2.compile(
-    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?|\d\d:\d\d(?::\d\d)?(?:[.,]\d+)?Z?"
+# They read single sentences, which are short.
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*", re.ASCII)
+_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?|\d\d:\d\d(?::\d\d)?(?:[.,]\d+)?Z?", re.ASCII
 )
-_FIGURE = re2.compile(
-    r"\d\s?(?:%|(?i:ms|µs|us|s|sec|seconds?|min|minutes?|h|hours?|[kmgt]i?b|rps|qps|req/s|/s))(?:\W|$)"
+_FIGURE = re.compile(
+    r"\d\s?(?:%|(?i:ms|µs|us|s|sec|seconds?|min|minutes?|h|hours?|[kmgt]i?b|rps|qps|req/s|/s))(?:\W|$)",
+    re.ASCII,
 )
-_NAME = re2.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_./:][A-Za-z0-9]+)+")
+_NAME = re.compile(r"(?<![A-Za-z])[A-Za-z][A-Za-z0-9]*[-_./:][A-Za-z0-9]")
 
 
 @dataclass(frozen=True, kw_only=True)
