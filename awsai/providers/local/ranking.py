@@ -166,8 +166,8 @@ def centrality(alike: NDArray[np.float64], *, rounds: int = 50) -> NDArray[np.fl
     other hands its rank to all alike.
     """
     n = len(alike)
-    if n == 0:
-        return np.zeros(0)
+    if n < 2:
+        return np.ones(n)
     links = alike.copy()
     if n > NEIGHBOURS:
         threshold = np.partition(links, n - NEIGHBOURS, axis=1)[:, n - NEIGHBOURS]
