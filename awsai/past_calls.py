@@ -68,9 +68,9 @@ def of(decisions: Iterable[int]) -> dict[int, list[PastCall]]:
 class _Tail:
     """The end of the ledger. A row is read once, since no row of the chain ever changes."""
 
-    def __init__(self) -> None:
-        self._provider = ""
-        self._calls: deque[PastCall] = deque(maxlen=LOOKED_AT)
+    def __init__(self, most: int) -> None:
+        self._most, self._provider = most, ""
+        self._calls: deque[PastCall] = deque(maxlen=most)
         self._newest = 0, ""
         self._change = Lock()
 
@@ -88,15 +88,15 @@ class _Tail:
         calls = AwsCall.objects.filter(provider=provider).order_by("-sequence")
         sequence, digest = self._newest
         if provider == self._provider:
-            *new, known = _rows(calls.filter(sequence__gte=sequence)[: LOOKED_AT + 1]) or [{}]
+            *new, known = _rows(calls.filter(sequence__gte=sequence)[: self._most + 1]) or [{}]
             if known and (known["sequence"], known["hash"]) == (sequence, digest):
                 return new
         self._provider, self._newest = provider, (0, "")
         self._calls.clear()
-        return _rows(calls[:LOOKED_AT])
+        return _rows(calls[: self._most])
 
 
-_tail = _Tail()
+_tail = _Tail(LOOKED_AT)
 
 
 def _rows(calls: QuerySet[AwsCall]) -> list[Mapping[str, Any]]:

@@ -291,12 +291,15 @@ def test_calls_whose_transaction_was_undone_are_no_last_calls():
     assert latencies() == [4, 3, 1]
 
 
-def test_of_very_many_calls_the_last_are_looked_at(monkeypatch):
-    monkeypatch.setattr(past_calls, "LOOKED_AT", 3)
-    assert latencies() == []
+@pytest.mark.parametrize("at_once", [1, 2, 7])
+def test_of_very_many_calls_the_last_are_looked_at(at_once):
+    tail = past_calls._Tail(3)
+    assert tail.read("aws") == []
     for number in range(1, 8):
         record(latency_ms=number)
-    assert latencies() == [7, 6, 5]
+        if number % at_once == 0:
+            assert tail.read("aws")[0].latency_ms == number
+    assert [call.latency_ms for call in tail.read("aws")] == [7, 6, 5]
 
 
 def test_only_the_last_two_hundred_calls_of_a_model_count():
