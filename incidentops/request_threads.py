@@ -47,7 +47,7 @@ class KeptThread(ThreadSensitiveContext):
     """In the block all synchronous work runs in one thread that nobody else uses meanwhile."""
 
     async def __aenter__(self) -> KeptThread:
-        await super().__aenter__()  # type: ignore[no-untyped-call]
+        await super().__aenter__()  # type: ignore[no-untyped-call]  # asgiref's has no types
         SyncToAsync.context_to_thread_executor[self] = _idle.pop() if _idle else _Thread()
         return self
 
@@ -58,6 +58,6 @@ class KeptThread(ThreadSensitiveContext):
         trace: TracebackType | None,
     ) -> None:
         thread = SyncToAsync.context_to_thread_executor.pop(self)
-        await super().__aexit__(kind, error, trace)  # type: ignore[no-untyped-call]
+        await super().__aexit__(kind, error, trace)  # type: ignore[no-untyped-call]  # asgiref's has no types
         assert isinstance(thread, _Thread)
         thread.leave()
