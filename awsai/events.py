@@ -11,10 +11,13 @@ from incidentops.realtime.events import Event, register
 @register
 @dataclass(frozen=True, kw_only=True)
 class AwsCallRecorded(Event):
-    """`version` is the row's place in the ledger; `call` the row as the API shows it."""
+    """A call about an incident: no topic shows any other.
+
+    `version` is the row's place in the ledger; `call` the row as the API shows it.
+    """
 
     type: ClassVar[str] = "awsai.call"
-    incident: int | None
+    incident: int
     call: dict[str, Any]
 
 

@@ -365,7 +365,7 @@ def _row(
 
 
 def _append(calls: Sequence[AwsCall]) -> list[AwsCall]:
-    """Put the rows at the end of the ledger and tell of them, with the caller's transaction."""
+    """Put the rows at the end of the ledger and tell who shows them, with the caller's transaction."""
     with transaction.atomic(savepoint=False):
         stored = chain.extend(calls)
         outbox.publish_all(
@@ -373,6 +373,7 @@ def _append(calls: Sequence[AwsCall]) -> list[AwsCall]:
                 version=call.sequence, incident=call.incident_number, call=call_record(call)
             )
             for call in stored
+            if call.incident_number is not None
         )
         if telemetry.is_collected():
             for call in map(call_record, stored):

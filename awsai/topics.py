@@ -35,10 +35,6 @@ def _newest(topic: str) -> list[dict[str, Any]]:
     return [call_record(call) for call in calls[:_SHOWN]]
 
 
-def _about_an_incident(event: AwsCallRecorded) -> dict[str, Any] | None:
-    return None if event.incident is None else event.data()
-
-
 def of_incident(topic: str) -> dict[str, Any]:
     """The newest calls and routes of an incident, how many there are, and sums of all its calls.
 
@@ -93,7 +89,7 @@ def _candidate(one: dict[str, Any]) -> dict[str, Any]:
 
 
 def _incident(event: AwsCallRecorded) -> tuple[str, ...]:
-    return () if event.incident is None else (f"incident:{event.incident}",)
+    return (f"incident:{event.incident}",)
 
 
 contribute(
@@ -102,7 +98,6 @@ contribute(
         key="calls",
         snapshot=_newest,
         events=(AwsCallRecorded,),
-        project=_about_an_incident,
     )
 )
 contribute(
