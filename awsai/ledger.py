@@ -29,8 +29,8 @@ from awsai.models import AwsCall, AwsCallIntent, Outcome, RouteDecision
 from awsai.ports import NOTHING_USED, TOKEN_METERS, Trouble, Usage
 from awsai.purpose import Purpose
 from incidentops.access import chain
-from incidentops.inserts import insert
 from incidentops.realtime import outbox
+from incidentops.statements import insert, places
 
 log = logging.getLogger(__name__)
 
@@ -260,7 +260,7 @@ def _flip(ids: Sequence[uuid.UUID]) -> int:
     as_stored = AwsCallIntent._meta.pk.get_db_prep_value
     stored = [as_stored(pk, connection) for pk in ids]
     with connection.cursor() as cursor:
-        cursor.execute(_FLIP.format(", ".join(["%s"] * len(ids))), [True, *stored])
+        cursor.execute(_FLIP.format(places(len(ids))), [True, *stored])
         flipped: int = cursor.rowcount
     return flipped
 

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import connection, models, transaction
 from django.db.models import Max, Q
 
-from incidentops.inserts import insert
+from incidentops.statements import insert
 
 
 class RouteWeightsQuerySet(models.QuerySet["RouteWeights"]):

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, TypeVar
 
 from django.db import connection, models, transaction
 
-from incidentops.inserts import insert
+from incidentops.statements import insert
 
 START = "0" * 64
 _ROWS_AT_ONCE = 2000

@@ -32,8 +32,8 @@ from incidentops.incidents import payloads, rates
 from incidentops.incidents.events import AlertsReceived
 from incidentops.incidents.models import Alert, Delivery, Source
 from incidentops.incidents.payloads import AlertIn
-from incidentops.inserts import insert
 from incidentops.realtime import outbox
+from incidentops.statements import insert, places, select
 
 SAME_BODY_WITHIN = timedelta(minutes=10)
 KEYED_BY_BODY = frozenset({Source.Kind.ALERTMANAGER, Source.Kind.PROMETHEUS})
@@ -204,8 +204,8 @@ _OPEN = "SELECT {} FROM incidents_alert WHERE source_id = %s AND is_current AND 
 
 def _open(arrival: _Arrival, *columns: str) -> tuple[str, list[str]]:
     """The statement that reads these columns of the body's open rows, and its values."""
-    places = ", ".join(["%s"] * len(arrival.alerts))
-    return _OPEN.format(", ".join(columns), places), [arrival.source.pk, *arrival.alerts]
+    named = places(len(arrival.alerts))
+    return _OPEN.format(", ".join(columns), named), [arrival.source.pk, *arrival.alerts]
 
 
 def _unknown(arrival: _Arrival) -> dict[str, AlertIn]:
@@ -237,7 +237,7 @@ def _current_rows(arrival: _Arrival, *, besides: Container[str]) -> dict[str, Al
     are_titled = all(alert.title for alert in arrival.alerts.values())
     statement, values = _open(arrival, *_KNOWN, *(() if are_titled else _DESCRIBED))
     locking = " FOR UPDATE" * connection.features.has_select_for_update
-    rows = Alert.objects.raw(f"{statement} ORDER BY fingerprint{locking}", values)
+    rows = select(Alert, f"{statement} ORDER BY fingerprint{locking}", values)
     return {row.fingerprint: row for row in rows if row.fingerprint not in besides}
 
 
@@ -253,8 +253,8 @@ def _same_without_effect(arrival: _Arrival, rows: Mapping[str, Alert]) -> Delive
     if arrival.key or arrival.source.kind not in KEYED_BY_BODY:
         return None
     since = _database_time(arrival.at - SAME_BODY_WITHIN)
-    found = Delivery.objects.raw(_SAME_BODY, [arrival.source.pk, arrival.digest, since])
-    earlier: Delivery | None = next(iter(found), None)
+    found = select(Delivery, _SAME_BODY, [arrival.source.pk, arrival.digest, since])
+    earlier = next(iter(found), None)
     if earlier is None:
         return None
     for fingerprint, alert in arrival.alerts.items():
@@ -428,8 +428,8 @@ def _write(
 
 
 def _as_values(rows: Sequence[_Row]) -> tuple[str, list[Any]]:
-    places = f"({', '.join(['%s'] * len(_COLUMNS))})"
-    return f"VALUES {', '.join([places] * len(rows))}", [
+    row_of_places = f"({places(len(_COLUMNS))})"
+    return f"VALUES {', '.join([row_of_places] * len(rows))}", [
         json.dumps(value)
         if isinstance(value, Mapping)
         else _database_time(value)

@@ -18,6 +18,7 @@ from incidentops.incidents.masking import MASK, StillMasked, masked, unmasked
 from incidentops.incidents.models import Source
 from incidentops.incidents.payloads import Malformed
 from incidentops.rest.nesting import TOO_DEEP, is_too_deep
+from incidentops.statements import select
 
 _MAX_CONFIG = 64 * 1024
 _NOBODY = hashlib.sha256(b"").hexdigest()
@@ -117,7 +118,7 @@ def authenticate(source_id: str, secret: str) -> Source | None:
     """The source with this id and secret. That either is wrong cannot be told from the answer."""
     source = None
     if source_id.isascii() and source_id.isalnum():
-        source = next(iter(Source.objects.raw(_PRESENT, [source_id])), None)
+        source = next(iter(select(Source, _PRESENT, [source_id])), None)
     expected = source.secret_digest if source else _NOBODY
     is_right = hmac.compare_digest(digest_of(secret), expected)
     return source if is_right and secret else None

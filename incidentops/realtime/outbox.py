@@ -20,11 +20,11 @@ from django.db.models import Max
 from django.db.models.functions import Now
 from django.utils.timezone import now
 
-from incidentops.inserts import insert
 from incidentops.realtime import background, channel, events, frames, topics
 from incidentops.realtime.events import Event
 from incidentops.realtime.models import OutboxEvent, RelayTurn, TopicEntry, TopicHead
 from incidentops.realtime.names import group_of, instant
+from incidentops.statements import insert, places, select
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def place() -> tuple[list[OutboxEvent], list[Placed]]:
     """
     with transaction.atomic():
         _take_turn()
-        rows = list(OutboxEvent.objects.raw(_UNPLACED, [BATCH]))
+        rows = select(OutboxEvent, _UNPLACED, [BATCH])
         if not rows:
             return [], []
         placed = _assign_positions(rows)
@@ -203,7 +203,7 @@ def _assign_positions(rows: list[OutboxEvent]) -> list[Placed]:
 
 
 def _heads(names: Collection[str]) -> dict[str, TopicHead]:
-    found = TopicHead.objects.raw(_HEADS.format(", ".join(["%s"] * len(names))), [*names])
+    found = select(TopicHead, _HEADS.format(places(len(names))), [*names])
     return {head.topic: head for head in found}
 
 
@@ -275,7 +275,7 @@ _HANDLED = "handled_at = {now}"
 def _change(rows: list[OutboxEvent], assignments: str) -> None:
     """Change columns of rows that are not handled yet."""
     if rows:
-        ids = ", ".join(["%s"] * len(rows))
+        ids = places(len(rows))
         update = f"UPDATE realtime_outboxevent SET {_timed(assignments, connection.vendor)}"  # noqa: S608  # our own words
         with connection.cursor() as cursor:
             where = f"WHERE handled_at IS NULL AND id IN ({ids})"

@@ -1,11 +1,12 @@
-"""Insert rows of one model by a statement that is put together once, not at every insert.
+"""Rows of a model by statements that are put together once, not each time they run.
 
-For what is written around every call and with every event: the ORM takes longer to put such a
-statement together than the database to run it.
+For what is read and written around every call and with every event: the ORM takes longer to put such
+a statement together than the database to run it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -16,6 +17,69 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 _ROWS_AT_ONCE = 50
 
 M = TypeVar("M", bound=models.Model)
+
+
+def places(count: int) -> str:
+    """Where that many values go in a statement, divided by commas."""
+    return ", ".join(["%s"] * count)
+
+
+# --- Reading -----------------------------------------------------------------------------------
+
+
+def select(kind: type[M], statement: str, values: Sequence[Any]) -> list[M]:
+    """As `kind.objects.raw`: the rows of a statement, which selects columns of the model alone.
+
+    Fields that it does not select are read when they are asked for; the key must be among the others.
+    """
+    database = connections[connection.alias]
+    with database.cursor() as cursor:
+        cursor.execute(statement, values)
+        rows = cursor.fetchall()
+        reader = _reader(kind, tuple([column[0] for column in cursor.description]), database.vendor)
+    return [reader.row_of(found, database) for found in rows]
+
+
+class _Reader:
+    """Makes rows of what the database gives for these columns."""
+
+    def __init__(self, kind: type[models.Model], columns: Sequence[str]) -> None:
+        every: list[Any] = list(kind._meta.concrete_fields)
+        self._kind = kind
+        # In the order in which a model takes its values.
+        self._fields = [field for field in every if field.column in columns]
+        self._names = [field.attname for field in self._fields]
+        self._from = [columns.index(field.column) for field in self._fields]
+        self._conversions = [
+            (place, conversions, expression)
+            for place, field in enumerate(self._fields)
+            for expression in [field.get_col(kind._meta.db_table)]
+            if (conversions := _conversions(expression))
+        ]
+
+    def row_of(self, found: Sequence[Any], database: BaseDatabaseWrapper) -> Any:
+        values = [found[place] for place in self._from]
+        for place, conversions, expression in self._conversions:
+            for convert in conversions:
+                values[place] = convert(values[place], expression, database)
+        return self._kind.from_db(database.alias, self._names, values)
+
+
+def _conversions(expression: Any) -> list[Callable[[Any, Any, BaseDatabaseWrapper], Any]]:
+    found: list[Callable[[Any, Any, BaseDatabaseWrapper], Any]] = [
+        *connection.ops.get_db_converters(expression),
+        *expression.get_db_converters(connection),
+    ]
+    return found
+
+
+@lru_cache(maxsize=256)
+def _reader(kind: type[models.Model], columns: tuple[str, ...], vendor: str) -> _Reader:
+    del vendor  # conversions differ by it
+    return _Reader(kind, columns)
+
+
+# --- Writing -----------------------------------------------------------------------------------
 
 
 def insert(rows: list[M]) -> list[M]:
@@ -74,7 +138,7 @@ def _statement(kind: type[models.Model], count: int, vendor: str) -> tuple[list[
     every: list[Any] = list(kind._meta.concrete_fields)
     fields = [field for field in every if not isinstance(field, models.AutoField)]
     names = ", ".join(quote(field.column) for field in fields)
-    rows = ", ".join([f"({', '.join(['%s'] * len(fields))})"] * count)
+    rows = ", ".join([f"({places(len(fields))})"] * count)
     (key,) = (quote(field.column) for field in every if field.primary_key)
     into = quote(kind._meta.db_table)
     statement = f"INSERT INTO {into} ({names}) VALUES {rows} RETURNING {key}"  # noqa: S608  # our own names

@@ -7,8 +7,8 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from awsai.models import AwsCallIntent
-from incidentops.inserts import insert
 from incidentops.realtime.models import OutboxEvent
+from incidentops.statements import insert, places, select
 
 pytestmark = pytest.mark.django_db
 AT = datetime(2026, 11, 22, 8, tzinfo=UTC)
@@ -53,3 +53,30 @@ def test_what_the_database_refuses_is_an_error_and_stores_nothing() -> None:
         insert(twice)
     assert not AwsCallIntent.objects.exists()
     assert all(row._state.adding for row in twice)
+
+
+def test_rows_are_read_as_the_model_has_them() -> None:
+    insert([event(number) for number in range(3)])
+    rows = select(
+        OutboxEvent,
+        f"SELECT at, data, id, version FROM realtime_outboxevent WHERE version IN ({places(2)})"  # our own words
+        " ORDER BY version DESC",
+        [0, 2],
+    )
+    expected = list(OutboxEvent.objects.exclude(version=1).order_by("-version"))
+    assert rows == expected
+    assert [(row.at, row.data, row.version) for row in rows] == [
+        (AT, {"n": number, "é": [1.5, None]}, number) for number in (2, 0)
+    ]
+    assert not any(row._state.adding for row in rows)
+
+
+def test_what_was_not_selected_is_read_when_it_is_asked_for() -> None:
+    insert([event(1)])
+    (row,) = select(OutboxEvent, "SELECT id FROM realtime_outboxevent", [])
+    assert row.get_deferred_fields() >= {"type", "data", "at"}
+    assert (row.type, row.at, row.handled_at) == ("test", AT, None)
+
+
+def test_nothing_found_is_no_rows() -> None:
+    assert select(OutboxEvent, "SELECT * FROM realtime_outboxevent WHERE id = %s", [-1]) == []
