@@ -21,12 +21,14 @@ from incidentops.incidents.intake import Receipt
 from incidentops.incidents.models import Alert, Delivery, Source
 from incidentops.realtime.models import OutboxEvent
 from tests.factories import make_source
+from tests.live import wait_for
 from tests.threads import together
 
 pytestmark = pytest.mark.django_db
 SAMPLES = Path(__file__).parents[2] / "data/intake"
 BEGAN = "2026-11-22T08:00:00Z"
 ENDED = "2026-11-22T08:30:00Z"
+AT_NOON = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
 
 
 def firing(name: str = "A", *, starts_at: str = BEGAN, **labels: str) -> dict[str, Any]:
@@ -297,7 +299,7 @@ def test_a_late_body_of_prometheus_has_expired() -> None:
 def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A busy machine must not look like a Redis that is down."""
     monkeypatch.setattr(rates, "_TIMEOUT_SECONDS", 10)
-    monkeypatch.setattr(rates, "_blind_until", 0.0)
+    monkeypatch.setattr(rates, "_counts", rates.Counts())
     rates._client.cache_clear()
     yield
     rates._client.cache_clear()
@@ -320,14 +322,27 @@ def test_over_its_rate_a_source_is_stored_and_folded_into_counts(
     assert events() == 3
 
 
-def test_intake_takes_alerts_while_redis_is_down(
+def test_while_redis_is_down_each_process_counts_what_it_takes_itself(
     settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    source = make_source(config={"limits": {"alerts_per_10s": 1, "bytes_per_10s": 1}})
-    assert rates.seconds_to_wait(source, size=100) is None
+    source = make_source(config={"limits": {"alerts_per_10s": 2, "bytes_per_10s": 100}})
+    here, there = rates.Counts(), rates.Counts()
+    assert [here.add(source.pk, "bytes_per_10s", 60, AT_NOON) for _ in range(2)] == [60, 120]
+    assert there.add(source.pk, "bytes_per_10s", 60, AT_NOON) == 60
     assert not intake.receive(source, body(firing("A"), firing("B"))).coalesced
     assert "Redis failed" in caplog.text
+
+
+def test_processes_count_together() -> None:
+    source = make_source()
+    here, there = rates.Counts(), rates.Counts()
+    assert here.add(source.pk, "bytes_per_10s", 60, AT_NOON) == 60
+    assert there.add(source.pk, "bytes_per_10s", 50, AT_NOON) == 110, "asked at its first one"
+    here.add(source.pk, "bytes_per_10s", 5, AT_NOON)
+    wait_for(lambda: here.add(source.pk, "bytes_per_10s", 0, AT_NOON) == 115)
+    wait_for(lambda: there.add(source.pk, "bytes_per_10s", 0, AT_NOON) == 115)
+    assert here.add(source.pk, "bytes_per_10s", 1, AT_NOON + 10) == 1, "another window"
 
 
 def test_past_the_byte_rate_a_source_waits_for_the_next_window(
