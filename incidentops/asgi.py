@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import hashlib
 import os
 import sys
+from contextlib import closing
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 import django
+from asgiref.sync import sync_to_async
 from channels.routing import ProtocolTypeRouter
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "incidentops.settings")
@@ -20,9 +23,13 @@ django.setup(set_prefix=False)
 from django.conf import settings  # noqa: E402
 from django.contrib import auth  # noqa: E402
 from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
-from django.core.handlers.asgi import ASGIHandler  # noqa: E402
+from django.core.exceptions import RequestAborted  # noqa: E402
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix  # noqa: E402
+from django.core.signals import request_started  # noqa: E402
 from django.http import HttpRequest, parse_cookie  # noqa: E402
 from django.http.request import split_domain_port, validate_host  # noqa: E402
+from django.http.response import HttpResponseBase  # noqa: E402
+from django.urls import set_script_prefix  # noqa: E402
 
 from incidentops.access import roles, tokens  # noqa: E402
 from incidentops.realtime import sockets  # noqa: E402
@@ -35,20 +42,62 @@ _PUBLIC = frozenset({"demo"}) if settings.PUBLIC_DEMO else frozenset()
 
 
 class _Http(ASGIHandler):
-    """Django's handler, with all middleware and the view in one thread from end to end.
+    """Django's handler, with all that is synchronous in one thread and in one go.
 
-    By itself it would ask each middleware that may run either way from the event loop, and that
-    would go to a thread and back twice: more than half of what a short request costs.
+    By itself it would go to a thread and back for each middleware that may run either way, for the
+    beginning of a request and for its end: more than half of what a short request costs. And it would
+    watch every request for a sender that hangs up, though a thread cannot be told to stop.
     """
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         async with KeptThread():
             await self.handle(scope, receive, send)
 
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            body = await self.read_body(receive)
+        except RequestAborted:
+            return
+        with closing(body):
+            set_script_prefix(get_script_prefix(scope))
+            request, refusal = self.create_request(scope, body)
+            response: Any = await self.run_get_response(request) if request else refusal
+            if response.streaming:
+                await self._stream(response, receive, send)
+            else:
+                await self.send_response(response, send)
+
+    async def _stream(self, response: Any, receive: Any, send: Any) -> None:
+        """Send until the end, or until nobody listens any more."""
+        tasks = [
+            asyncio.create_task(self.send_response(response, send)),
+            asyncio.create_task(self.listen_for_disconnect(receive)),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            sent, _ = await asyncio.gather(*tasks, return_exceptions=True)
+            await sync_to_async(response.close)()
+        if isinstance(sent, Exception):
+            raise sent
+
     def load_middleware(self, is_async: bool = False) -> None:
         super().load_middleware(is_async=False)
         chain: Any = self._middleware_chain  # type: ignore[has-type]  # absent from the stubs
-        self._middleware_chain = self.adapt_method_mode(is_async, chain, False)
+
+        def respond(request: HttpRequest) -> HttpResponseBase:
+            assert isinstance(request, ASGIRequest)
+            request_started.send(sender=type(self), scope=request.scope)
+            response: HttpResponseBase = chain(request)
+            if not response.streaming:
+                response._handler_class = type(self)  # type: ignore[attr-defined]  # who tells of its end
+                response.close()
+                request.close()
+            return response
+
+        self._middleware_chain = self.adapt_method_mode(is_async, respond, False)
 
 
 def _header(scope: Scope, name: bytes) -> str | None:
@@ -150,18 +199,23 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     await _router(scope, receive, send)
 
 
-def _read_each_type_once() -> None:
-    """Have Twisted, under Daphne, remember what it made of a content type.
+def _spare_twisted_some_work() -> None:
+    """Under Daphne, leave out what Twisted does for each request and nobody has any use of.
 
-    It has the email package take that of every POST apart, an eighth of what a delivery costs.
+    It has the email package take the content type of every POST apart, an eighth of what a delivery
+    costs. And it words a line of an access log, path and all, that goes nowhere: a path may hold a
+    secret. Daphne's own access log is another one.
     """
     http: Any = sys.modules.get("twisted.web.http")
+    if http is None:
+        return
     read = getattr(http, "_parseContentType", None)
     if read is not None and not hasattr(read, "cache_info"):
         http._parseContentType = lru_cache(maxsize=128)(read)
+    http.HTTPFactory.log = lambda factory, request: None
 
 
-_read_each_type_once()
+_spare_twisted_some_work()
 
 # What is loaded by now stays: were it looked through again and again, nobody would be served for a
 # tenth of a second each time.
