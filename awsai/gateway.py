@@ -125,12 +125,20 @@ def ask(
         may_leave = is_remote and level is not Level.LOCAL
         guarded = guarding.guard_question(question, may_leave=may_leave)
         is_remote = is_remote and not guarded.is_closed
-        route = _route(guarded.question, asker, level, regions=_regions() if is_remote else ())
+        input_tokens = tokens.estimate(system_text(guarded.question) + user_text(guarded.question))
+        route = _route(
+            guarded.question,
+            asker,
+            level,
+            input_tokens=input_tokens,
+            regions=_regions() if is_remote else (),
+        )
         notes = [*guarded.notes]
         if level is not Level.NORMAL or (is_remote and route.is_local):
             notes.append(route.choice.reason)
         cascade = _Cascade(
             question=guarded.question,
+            input_tokens=input_tokens,
             asker=asker,
             route=route,
             on_piece=on_piece,
@@ -141,13 +149,13 @@ def ask(
 
 
 def _route(
-    question: Question, asker: Asker, level: Level, *, regions: Sequence[str]
+    question: Question, asker: Asker, level: Level, *, input_tokens: int, regions: Sequence[str]
 ) -> routes.Route:
     return routes.decide(
         Request(
             task=question.task,
             severity=asker.severity,
-            input_tokens=tokens.rounded(_tokens_of(question)),
+            input_tokens=tokens.rounded(input_tokens),
             max_tokens=question.max_tokens,
             needs=frozenset() if question.schema is None else frozenset({"json_schema"}),
         ),
@@ -157,10 +165,6 @@ def _route(
         incident=asker.incident,
         run=asker.run_ref,
     )
-
-
-def _tokens_of(question: Question) -> int:
-    return tokens.estimate(system_text(question) + user_text(question))
 
 
 def _regions() -> Sequence[str]:
@@ -179,9 +183,10 @@ def _residency() -> Residency:
 
 @dataclass(kw_only=True)
 class _Cascade:
-    """One question on its way along a route."""
+    """One question on its way along a route. `input_tokens` is an estimate."""
 
     question: Question
+    input_tokens: int
     asker: Asker
     route: routes.Route
     on_piece: Callable[[str], None] | None
@@ -269,8 +274,9 @@ class _Cascade:
         rates = prices.in_force()
         if rates is None:
             return candidate.price
-        estimate = _tokens_of(self.question)
-        most = Usage(tokens={"input": estimate * 4 // 3, "output": self.question.max_tokens})
+        most = Usage(
+            tokens={"input": self.input_tokens * 4 // 3, "output": self.question.max_tokens}
+        )
         cost = pricing.cost(
             most,
             service=candidate.service,

@@ -190,7 +190,8 @@ def test_the_type_of_a_body_is_taken_apart_once(monkeypatch: pytest.MonkeyPatch)
 
 def test_twisted_words_no_line_with_the_path_of_a_request() -> None:
     asgi._spare_twisted_some_work()
-    factory: Any = http.HTTPFactory(logFormatter=lambda *_: "/intake/source/secret/")
+    factory: Any = http.HTTPFactory()
+    factory._logFormatter = lambda *_: "/intake/source/secret/"
     factory._logFile = io.StringIO()
     factory.log(object())
     assert factory._logFile.getvalue() == ""
