@@ -183,8 +183,8 @@ def decide(
         run_ref=run,
         input_tokens=request.input_tokens,
         max_tokens=request.max_tokens,
-        residency=asdict(residency),
-        weights=asdict(found.weights),
+        residency=found.residency,
+        weights=found.weights,
         price_version=found.price_version,
         considered=found.considered,
         chosen=first.model if first else "",
@@ -198,10 +198,11 @@ def decide(
 
 @dataclass(frozen=True, kw_only=True)
 class _Chosen:
-    """A choice, what it was made by, and its candidates as the decision keeps them."""
+    """A choice, and what it was made by and among as the decision keeps it."""
 
     choice: Choice
-    weights: Weights
+    residency: Mapping[str, Any]
+    weights: Mapping[str, Any]
     price_version: str
     considered: Considered
 
@@ -226,7 +227,8 @@ def _choose(
     )
     return _Chosen(
         choice=choice,
-        weights=weighed,
+        residency=asdict(residency),
+        weights=asdict(weighed),
         price_version=rates.version if rates else "",
         considered=Considered.of(_considered(choice)),
     )

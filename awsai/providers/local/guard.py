@@ -86,14 +86,18 @@ class RuleGuard:
         self._kinds = rules.masks | sensitive.SECRETS
         self._denied = [(topic.name, _pattern(topic.things, topic.acts)) for topic in rules.denied]
         self._attacks = _pattern(ATTACKS)
+        # What finds something wherever any of them does: most texts have nothing to find.
+        self._any = _either([self._attacks, *(pattern for _, pattern in self._denied)])
         self._blocks_attacks = rules.blocks_attacks
 
     def check(self, text: str, *, direction: Literal["input", "output"]) -> Assessment:
         spans = sensitive.find(text, self._kinds)
         # Invisible or unusual characters would hide words from the patterns, not from a model.
         words = unicodedata.normalize("NFKC", visible(text))
-        topics = [name for name, pattern in self._denied if pattern.search(words)]
-        is_attack = direction == "input" and self._attacks.search(words) is not None
+        topics, is_attack = [], False
+        if self._any.search(words):
+            topics = [name for name, pattern in self._denied if pattern.search(words)]
+            is_attack = direction == "input" and self._attacks.search(words) is not None
         is_allowed = not topics and not (is_attack and self._blocks_attacks)
         return Assessment(
             is_allowed=is_allowed,
@@ -114,6 +118,10 @@ def _pattern(things: Sequence[str], acts: Sequence[str] = ()) -> Any:
     subject = _any_of(things)
     phrase = f"{_any_of(acts)}{_BETWEEN}{subject}" if acts else subject
     return re2.compile(rf"(?i)\b{phrase}\b")
+
+
+def _either(patterns: Sequence[Any]) -> Any:
+    return re2.compile("|".join(f"(?:{pattern.pattern})" for pattern in patterns))
 
 
 def _any_of(phrases: Sequence[str]) -> str:
