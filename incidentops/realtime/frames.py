@@ -10,12 +10,27 @@ REVOKED = '{"type":"revoked"}'
 
 
 def dumps(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    # Half of a surrogate pair, which JSON can carry and no encoding takes, goes out escaped.
+    return text if _is_encodable(text) else json.dumps(value, separators=(",", ":"))
 
 
-def event(*, position: int, type: str, at: str, version: int, data: dict[str, Any]) -> str:
-    """One event of a batch, as text that every client of the topic shares."""
-    return dumps({"position": position, "type": type, "at": at, "version": version, "data": data})
+def _is_encodable(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def event(*, position: int, type: str, at: str, version: int, data: str) -> str:
+    """One event of a batch, as text that every client of the topic shares. `data` is JSON text."""
+    return (
+        f'{{"position":{position},"type":{json.dumps(type)},"at":{json.dumps(at)},'
+        f'"version":{version},"data":{data}}}'
+    )
 
 
 def batch(

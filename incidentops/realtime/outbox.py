@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Max
@@ -173,7 +172,7 @@ def _take_turn() -> None:
 
 
 def _assign_positions(rows: list[OutboxEvent]) -> list[Placed]:
-    shown: dict[str, list[tuple[OutboxEvent, dict[str, Any]]]] = defaultdict(list)
+    shown: dict[str, list[tuple[OutboxEvent, str]]] = defaultdict(list)
     for row in rows:
         for topic, data in _routes(row):
             shown[topic].append((row, data))
@@ -186,7 +185,7 @@ def _assign_positions(rows: list[OutboxEvent]) -> list[Placed]:
         heads[topic] = head
         first = head.position + 1
         entries += [
-            TopicEntry(topic=topic, position=position, event=row, data=data)
+            (topic, position, row.pk, data)
             for position, (row, data) in enumerate(items, start=first)
         ]
         head.position += len(items)
@@ -195,8 +194,8 @@ def _assign_positions(rows: list[OutboxEvent]) -> list[Placed]:
             for position, (row, data) in enumerate(items, start=first)
         ]
         placed.append(Placed(topic=topic, epoch=head.epoch, first=first, texts=texts))
-    insert(entries)
     with connection.cursor() as cursor:
+        cursor.executemany(_ENTER, entries)
         moved = [(head.topic, head.epoch, head.position) for head in heads.values()]
         cursor.executemany(_MOVE, moved)
     return placed
@@ -213,15 +212,22 @@ def _new_head(topic: str) -> TopicHead:
     return TopicHead(topic=topic, position=newest or 0)
 
 
-def text_of(row: OutboxEvent, *, position: int, data: dict[str, Any]) -> str:
+def text_of(row: OutboxEvent, *, position: int, data: str) -> str:
+    """The event as sockets send it, with its data as JSON text."""
     return frames.event(
         position=position, type=row.type, at=instant(row.at), version=row.version, data=data
     )
 
 
-def _routes(row: OutboxEvent) -> list[tuple[str, dict[str, Any]]]:
+def _routes(row: OutboxEvent) -> list[tuple[str, str]]:
+    """The topics that show the event, each with what it shows as JSON text."""
     try:
-        return list(topics.route(events.rebuild(row.type, row.data, row.version)))
+        routed = list(topics.route(events.rebuild(row.type, row.data, row.version)))
+        texts: dict[int, str] = {}
+        for _, data in routed:
+            if id(data) not in texts:
+                texts[id(data)] = frames.dumps(data)
+        return [(topic, texts[id(data)]) for topic, data in routed]
     except Exception:
         # An old row of a type that is gone, or a faulty projection: shown nowhere, the rest goes on.
         logger.exception("Event %s cannot be shown on any topic", row)
@@ -262,6 +268,7 @@ _UNPLACED = """
     WHERE positioned_at IS NULL ORDER BY id LIMIT %s
 """
 _HEADS = "SELECT * FROM realtime_topichead WHERE topic IN ({})"
+_ENTER = "INSERT INTO realtime_topicentry (topic, position, event_id, data) VALUES (%s, %s, %s, %s)"
 _MOVE = """
     INSERT INTO realtime_topichead (topic, epoch, position) VALUES (%s, %s, %s)
     ON CONFLICT (topic) DO UPDATE SET position = excluded.position

@@ -56,7 +56,10 @@ def _heads(names: list[str]) -> dict[str, hub.Head]:
 def _entries(topic: str, after: int, limit: int) -> list[tuple[int, str]]:
     rows = TopicEntry.objects.filter(topic=topic, position__gt=after).select_related("event")
     return [
-        (entry.position, text_of(entry.event, position=entry.position, data=entry.data))
+        (
+            entry.position,
+            text_of(entry.event, position=entry.position, data=frames.dumps(entry.data)),
+        )
         for entry in rows.order_by("position")[:limit]
     ]
 

@@ -84,12 +84,18 @@ def snapshot(name: str) -> dict[str, Any]:
 
 
 def route(event: Event) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every (full topic name, data) under which the event is shown, each name once."""
+    """Every (full topic name, data) under which the event is shown, each name once.
+
+    Topics that see the same of it are given the same object.
+    """
     seen: set[str] = set()
+    projected: dict[Callable[[Any], dict[str, Any] | None], dict[str, Any] | None] = {}
     for part in _parts.values():
         if not isinstance(event, part.events):
             continue
-        data = part.project(event)
+        if part.project not in projected:
+            projected[part.project] = part.project(event)
+        data = projected[part.project]
         if data is None:
             continue
         for name in part.names(event) if part.names else (part.topic,):

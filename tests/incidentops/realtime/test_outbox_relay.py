@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
@@ -13,8 +14,19 @@ from channels.layers import get_channel_layer
 from django.db import IntegrityError, connection, connections, transaction
 from django.utils.timezone import now
 
-from incidentops.realtime import background, channel, control, events, outbox, retention, tasks
+from incidentops.realtime import (
+    background,
+    channel,
+    control,
+    events,
+    frames,
+    outbox,
+    retention,
+    storage,
+    tasks,
+)
 from incidentops.realtime.models import OutboxEvent, TopicEntry, TopicHead
+from incidentops.realtime.names import instant
 from tests.incidentops.realtime.weather import Measured, Remarked, measure
 from tests.narrowing import known
 
@@ -123,6 +135,30 @@ def test_a_relayed_event_is_handed_to_its_group_with_its_position():
     assert message["epoch"] == TopicHead.objects.get(topic="weather").epoch
     assert len(message["events"]) == 2
     assert '"position":2' in message["events"][1]
+
+
+@pytest.mark.django_db
+def test_who_reads_an_event_later_is_sent_the_same_text():
+    listener = listen_on("topic.weather")
+    row = measure('Åre 山\n"x" \\ </script>', 1)
+    outbox.relay()
+    (text,) = next_message(listener)["events"]
+    event = json.loads(text)
+    assert event == {
+        "position": 1,
+        "type": "weather.measured",
+        "at": instant(row.at),
+        "version": 0,
+        "data": {"place": row.data["place"], "degrees": 1},
+    }
+    ((position, later),) = storage._entries("weather", 0, 10)
+    assert (position, json.loads(later)) == (1, event)
+
+
+@pytest.mark.parametrize("text", ["plain", "山 é", "\ud83d alone", "é \udc00"])
+def test_every_text_of_json_can_be_sent(text):
+    sent = frames.dumps({"text": text})
+    assert json.loads(sent.encode()) == {"text": text}
 
 
 @pytest.mark.django_db(transaction=True)
