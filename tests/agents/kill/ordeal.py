@@ -304,6 +304,11 @@ def raise_a_zombie(instance: Instance, *, seed: int) -> Ordeal:
         what="the specialist is asked",
     )
     os.kill(pid, signal.SIGSTOP)
+    while instance.is_held_up():
+        # Stopped in the middle of a write, it would keep everybody from everything.
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.05)
+        os.kill(pid, signal.SIGSTOP)
     try:
         wait_for(
             lambda: instance.query(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pwd
 import shutil
@@ -252,6 +253,19 @@ class Instance:
         path = self.directory / "var" / "incidentops.sqlite3"
         with contextlib.closing(sqlite3.connect(path, timeout=10)) as connection:
             return connection.execute(sql).fetchall()
+
+    def is_held_up(self, *, within: float = 1) -> bool:
+        """Whether somebody keeps all others from writing for as long: SQLite has one writer."""
+        if self.postgres:
+            return False
+        give_up_at = time.monotonic() + within
+        with (self.directory / "var" / "incidentops.sqlite3-queue").open("rb") as queue:
+            while time.monotonic() < give_up_at:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(queue, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return False
+                time.sleep(0.02)
+        return True
 
     def revive_the_dead(self) -> None:
         for process in self.processes:
