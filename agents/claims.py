@@ -7,8 +7,6 @@ phase is due and when a lease has ended; no worker's clock is asked.
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,7 +20,7 @@ from django.db.models.functions import Coalesce, Now
 from agents import streams
 from agents.models import Agent, AgentRun, AgentState, Phase, PhaseRun, PhaseState, Response
 from incidentops.incidents.models import Incident
-from incidentops.leases import LeaseLost
+from incidentops.leases import LeaseLost, holder
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +125,7 @@ def take_in(
             state=PhaseState.RUNNING,
             fence=F("fence") + 1,
             attempts=F("attempts") + 1,
-            lease_owner=f"{socket.gethostname()}:{os.getpid()}"[:80],
+            lease_owner=holder(),
             lease_until=from_now(settings.LEASE),
             started_at=Coalesce("started_at", Now()),
             error="",

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
+from typing import Any
 
 from django.db import DatabaseError, transaction
-from django.db.models import F, Q, Value
+from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet, Value
 from django.db.models.functions import Now
 
 from agents import streams
@@ -50,7 +51,7 @@ from agents.wakeups import wake, wake_on_commit
 from incidentops.access import audit
 from incidentops.incidents import lifecycle, timeline
 from incidentops.incidents.models import Alert, Incident, Severity, Status
-from incidentops.leases import Heartbeat, LeaseLost
+from incidentops.leases import Heartbeat, LeaseLost, is_gone
 
 log = logging.getLogger(__name__)
 
@@ -436,19 +437,28 @@ def reap() -> int:
 
 
 def _expire_lost() -> None:
-    lost = PhaseRun.objects.filter(state=PhaseState.RUNNING, lease_until__lt=Now())
-    for pk, response_id in lost.values_list("pk", "response_id")[:_REAPED_AT_ONCE]:
-        _expire(pk, response_id)
+    for row in _running().order_by("lease_until")[:_REAPED_AT_ONCE]:
+        if _is_lost(row):
+            _expire(row)
 
 
-def _expire(pk: int, response_id: int) -> None:
+def _running() -> QuerySet[PhaseRun]:
+    has_ended = ExpressionWrapper(Q(lease_until__lt=Now()), output_field=BooleanField())
+    return PhaseRun.objects.filter(state=PhaseState.RUNNING).annotate(has_ended=has_ended)
+
+
+def _is_lost(row: Any) -> bool:
+    """Whether nobody holds it any more: the lease has ended, or the process that had it."""
+    return row.has_ended or is_gone(row.lease_owner)
+
+
+def _expire(seen: PhaseRun) -> None:
     with transaction.atomic():
-        response = locked(response_id)
-        lost = PhaseRun.objects.filter(
-            pk=pk, state=PhaseState.RUNNING, lease_until__lt=Now()
-        ).first()
-        if lost is not None:
-            _take_back(response, lost, AgentState.TIMEOUT, "The worker was lost.")
+        response = locked(seen.response_id)
+        # Whoever was only slow may have renewed the lease or finished, and another may hold it now.
+        row = _running().filter(pk=seen.pk).first()
+        if row is not None and _is_lost(row):
+            _take_back(response, row, AgentState.TIMEOUT, "The worker was lost.")
 
 
 def _give_back(claim: Claim, error: str) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -295,6 +297,24 @@ def test_a_worker_that_lost_its_lease_cannot_commit(fakes):
     runs = AgentRun.objects.filter(response=response, phase="detection").order_by("fence")
     assert [run.state for run in runs] == [AgentState.TIMEOUT, AgentState.COMPLETED]
     assert runs[0].error == "The worker was lost."
+
+
+def test_what_a_dead_process_of_this_machine_held_is_taken_back_before_its_lease_ends(fakes):
+    opened()
+    claim = claims.take()
+    assert claim is not None
+    ask = "from incidentops.leases import holder; print(holder())"
+    dead = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    swarm.reap()
+    assert claims.hold(claim).exists(), "we are alive"
+
+    claims.hold(claim).update(lease_owner=dead.stdout.strip())
+    swarm.reap()
+
+    second = claims.take()
+    assert second is not None
+    assert second.fence == claim.fence + 1
+    assert not swarm.work(claim)
 
 
 def test_a_zombie_whose_phase_nobody_took_again_cannot_commit_either(fakes):
