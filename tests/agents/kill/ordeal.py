@@ -14,6 +14,7 @@ import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -287,6 +288,15 @@ def _is_taken_up(instance: Instance, phase_run: int, fence: int) -> bool:
     )
 
 
+def _stands_still(pid: int) -> bool:
+    """Whether every thread of the process is stopped."""
+    states = [
+        path.read_text().rpartition(")")[2].split()[0]
+        for path in Path(f"/proc/{pid}/task").glob("*/stat")
+    ]
+    return set(states) == {"T"}
+
+
 def raise_a_zombie(instance: Instance, *, seed: int) -> Ordeal:
     """Stop a worker in the middle of a phase until another has taken it, then let it go on."""
     ordeal = Ordeal(instance, seed)
@@ -303,12 +313,10 @@ def raise_a_zombie(instance: Instance, *, seed: int) -> Ordeal:
         within=30,
         what="the specialist is asked",
     )
-    os.kill(pid, signal.SIGSTOP)
-    while instance.is_held_up():
+    with instance.nobody_writing():
         # Stopped in the middle of a write, it would keep everybody from everything.
-        os.kill(pid, signal.SIGCONT)
-        time.sleep(0.05)
         os.kill(pid, signal.SIGSTOP)
+        wait_for(partial(_stands_still, pid), within=10, what="the worker stands still")
     try:
         wait_for(
             lambda: instance.query(

@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -254,18 +254,17 @@ class Instance:
         with contextlib.closing(sqlite3.connect(path, timeout=10)) as connection:
             return connection.execute(sql).fetchall()
 
-    def is_held_up(self, *, within: float = 1) -> bool:
-        """Whether somebody keeps all others from writing for as long: SQLite has one writer."""
-        if self.postgres:
-            return False
-        give_up_at = time.monotonic() + within
-        with (self.directory / "var" / "incidentops.sqlite3-queue").open("rb") as queue:
-            while time.monotonic() < give_up_at:
-                with contextlib.suppress(BlockingIOError):
-                    fcntl.flock(queue, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    return False
-                time.sleep(0.02)
-        return True
+    @contextlib.contextmanager
+    def nobody_writing(self) -> Iterator[None]:
+        """In the block no process of the instance is in the middle of a write of SQLite."""
+        assert self.postgres is None
+        path = self.directory / "var" / "incidentops.sqlite3"
+        with Path(f"{path}-queue").open("rb") as queue:
+            # First the queue before the write lock, as the product does, then the lock itself.
+            fcntl.flock(queue, fcntl.LOCK_EX)
+            with contextlib.closing(sqlite3.connect(path, timeout=10)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                yield
 
     def revive_the_dead(self) -> None:
         for process in self.processes:
