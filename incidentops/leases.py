@@ -38,7 +38,10 @@ def _holder(pid: int) -> str:
 
 def is_gone(holder: str) -> bool:
     """Whether the holder is known to have ended. What runs elsewhere, or is only stopped, is not."""
-    *_, space, start, pid = holder.split(":") if holder.count(":") >= 3 else ("", "", "")
+    try:
+        _, space, start, pid = holder.split(":")
+    except ValueError:  # nobody, or as another version writes it
+        return False
     if not (space and start and space == _space()):
         return False
     try:
